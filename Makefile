@@ -1,0 +1,203 @@
+# libpmpt -- build, test, install.  `make help` lists the targets.  Everything built lands in $(BUILD).
+#
+# Variants (sanitizers, coverage, another compiler) are this same file with another BUILD: `make asan` is `make BUILD=build/asan SAN=address test`.
+
+VERSION	:= 0.1.0
+SONAME	:= libpmpt.so.0
+BUILD	?= build
+PREFIX	?= /usr/local
+LIBDIR	?= $(PREFIX)/lib
+MANDIR	?= $(PREFIX)/share/man
+JOBS	?= $(shell nproc)
+SAN	?=
+T	?=
+
+WARN	:= -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+OPT	?= -O3 -g
+CFLAGS	+= -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) -fno-strict-aliasing -Iinclude -Ilib -Irecovery -MMD -MP
+LDLIBS	+= -lpmemobj -lpmem -lurcu-bp -lpthread
+V ?=
+ifeq ($(V),)
+MAKEFLAGS += --no-print-directory -s
+endif
+ifneq ($(SAN),)
+CFLAGS	+= -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DPMPT_MEM_LIBC
+LDFLAGS	+= -fsanitize=$(SAN)
+endif
+ifneq ($(COVERAGE),)
+CFLAGS	+= --coverage -fprofile-update=atomic
+LDFLAGS	+= --coverage
+endif
+
+JEMALLOC := $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch)/libjemalloc_pic.a /usr/lib/x86_64-linux-gnu/libjemalloc_pic.a))
+
+LIB_SRC	  := $(wildcard lib/*.c recovery/*.c)
+TOOL_SRC  := $(wildcard tools/*.c)
+BENCH_SRC := $(wildcard bench/*.c)
+EXAMPLES  := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
+SUPPORT   := $(filter-out $(wildcard tests/*/test_*.c),$(wildcard tests/*/*.c))
+TESTS	  := $(patsubst tests/%.c,$(BUILD)/test/%,$(wildcard tests/unit/test_*.c tests/crash/test_*.c tests/integration/test_*.c))
+SCRIPTS	  := $(wildcard tests/integration/test_*.sh)
+
+LIB_OBJ	  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+TEST_OBJ  := $(LIB_SRC:%.c=$(BUILD)/test/obj/%.o) $(SUPPORT:%.c=$(BUILD)/test/obj/%.o)
+TOOL_OBJ  := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
+BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/obj/%.o)
+
+PRODUCTS  := $(BUILD)/$(SONAME) $(BUILD)/libpmpt.so $(BUILD)/libpmpt.a $(BUILD)/libpmpt.pc $(if $(TOOL_SRC),$(BUILD)/pmpt) \
+	     $(if $(BENCH_SRC),$(BUILD)/pmpt-bench) $(EXAMPLES)
+
+.PHONY: all check demo test crash asan ubsan tsan coverage bench lint format format-check install uninstall clean help setup setup-dev
+.DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(PRODUCTS)	## libraries, tool, benchmark, examples
+
+# ---- the two commands that do everything on a bare machine -----------------------------------------------------------
+
+check: setup		## install what is missing, build, run all tests (T=name: only those)
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@BUILD=$(BUILD) sh tools/run-tests.sh "$(T)"
+
+demo: setup		## install what is missing, build, show the main job on real input
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD=$(BUILD) sh tools/demo.sh
+
+setup:
+	@sh tools/setup.sh
+setup-dev:
+	@sh tools/setup.sh dev
+
+# ---- library ---------------------------------------------------------------------------------------------------------
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec -c -o $@ $<
+
+# One optimised object of the whole library: the commit path crosses six files.  gcc alone can do it; fat objects for the test that reads their code.
+ifneq ($(and $(filter-out clang%,$(notdir $(CC))),$(if $(SAN)$(COVERAGE),,yes)),)
+LTO	:= -flto=1 -ffat-lto-objects
+LTO_LD	 = $(CC) $(OPT) -fPIC $(LTO) -r -flinker-output=nolto-rel -o
+else
+LTO_LD	 = ld -r -o
+endif
+$(LIB_OBJ): CFLAGS += $(LTO)
+
+$(BUILD)/core.o: $(LIB_OBJ)
+	$(LTO_LD) $@ $^
+
+# jemalloc's own names stay inside: an embedder's malloc is the embedder's.
+$(BUILD)/jemalloc.o: $(JEMALLOC)
+	@mkdir -p $(@D)
+	ld -r -u mallocx -u sdallocx -u mallctl -u mallctlnametomib -u mallctlbymib -o $@.all $(JEMALLOC)
+	objcopy --keep-global-symbol=mallocx --keep-global-symbol=sdallocx --keep-global-symbol=mallctl \
+		--keep-global-symbol=mallctlnametomib --keep-global-symbol=mallctlbymib $@.all $@
+	@rm -f $@.all
+
+$(BUILD)/libpmpt.o: $(BUILD)/core.o $(BUILD)/jemalloc.o
+	ld -r -o $@.all $^
+	objcopy --wildcard --keep-global-symbol='pmpt_*' $@.all $@
+	@rm -f $@.all
+
+$(BUILD)/libpmpt.a: $(BUILD)/libpmpt.o
+	rm -f $@ && ar rcs $@ $<
+
+$(BUILD)/$(SONAME): $(BUILD)/libpmpt.o lib/libpmpt.map
+	$(CC) -shared $(LDFLAGS) -Wl,-soname,$(SONAME) -Wl,--version-script=lib/libpmpt.map -Wl,--no-undefined-version -o $@ $< $(LDLIBS) -ldl -lm
+
+$(BUILD)/libpmpt.so: $(BUILD)/$(SONAME)
+	ln -sf $(SONAME) $@
+
+$(BUILD)/libpmpt.pc: lib/libpmpt.pc.in Makefile
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
+
+# ---- programs --------------------------------------------------------------------------------------------------------
+
+$(BUILD)/pmpt: $(TOOL_OBJ) $(BUILD)/libpmpt.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -ljansson -ldl -lm
+
+$(BUILD)/pmpt-bench: $(BENCH_OBJ) $(BUILD)/libpmpt.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -ldl -lm
+
+$(BUILD)/examples/%: examples/%.c $(BUILD)/libpmpt.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libpmpt.a $(LDLIBS) -ldl -lm
+
+# ---- tests: the library once more, with its seams (-DPMPT_TEST) -------------------------------------------------------
+
+$(BUILD)/test/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DPMPT_TEST -Itests/support -Itests/crash -c -o $@ $<
+
+$(BUILD)/test/libpmpt_test.a: $(TEST_OBJ)
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/test/%: $(BUILD)/test/obj/tests/%.o $(BUILD)/test/libpmpt_test.a $(BUILD)/jemalloc.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -ljansson -ldl -lm
+
+.PHONY: tests
+tests: $(TESTS)
+
+test: tests $(if $(SAN)$(COVERAGE),,all)
+	@BUILD=$(BUILD) SAN="$(SAN)" sh tools/run-tests.sh "$(T)"
+
+crash: setup		## the crash enumerator alone
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@BUILD=$(BUILD) sh tools/run-tests.sh crash/
+
+asan: setup		## all test programs under AddressSanitizer
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan SAN=address test
+ubsan: setup		## ... under UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/ubsan SAN=undefined test
+tsan: setup		## ... under ThreadSanitizer
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/tsan SAN=thread test
+
+coverage: setup-dev	## line coverage of lib/ and recovery/, at least 90 %
+	@find build/cov -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/cov COVERAGE=1 OPT='-O1 -g' test
+	@sh tools/coverage.sh build/cov 90
+
+bench: setup		## the benchmark, all rows
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(BUILD)/pmpt-bench
+
+# ---- style -----------------------------------------------------------------------------------------------------------
+
+STYLED := $(wildcard include/*.h lib/*.[ch] recovery/*.[ch] tools/*.[ch] bench/*.[ch] examples/*.c tests/*/*.[ch])
+
+lint: setup-dev		## cppcheck and clang-tidy, warnings are errors
+	cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=unknownMacro \
+		-j$(JOBS) -Iinclude -Ilib -Irecovery lib recovery tools
+	printf '%s\n' $(wildcard lib/*.c recovery/*.c) | xargs -P$(JOBS) -n4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -Iinclude -Ilib -Irecovery' _
+
+format: setup-dev	## clang-format in place
+	clang-format -i $(STYLED)
+format-check: setup-dev
+	clang-format --dry-run -Werror $(STYLED)
+
+# ---- install ---------------------------------------------------------------------------------------------------------
+
+install: all		## DESTDIR, PREFIX, LIBDIR, MANDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 include/libpmpt.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/libpmpt.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libpmpt.so
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' lib/libpmpt.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libpmpt.pc
+	install -m 755 $(wildcard $(BUILD)/pmpt $(BUILD)/pmpt-bench) $(DESTDIR)$(PREFIX)/bin/
+	for page in doc/man/*.[1-9]; do install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+
+uninstall:		## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/include/libpmpt.h $(addprefix $(DESTDIR)$(LIBDIR)/,libpmpt.a libpmpt.so $(SONAME) pkgconfig/libpmpt.pc) \
+		$(addprefix $(DESTDIR)$(PREFIX)/bin/,pmpt pmpt-bench)
+	for page in doc/man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+
+clean:			## remove $(BUILD)
+	rm -rf $(BUILD)
+
+help:			## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | expand -t 16
+
+-include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(TESTS:$(BUILD)/test/%=$(BUILD)/test/obj/tests/%.d)

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* commit -- from a plan to log lines, and the end of a transaction.
+ *
+ * ORDER (redo)	S1 fresh tables that are not worth log words, and the caller's flushes -> F1 [F1] -> lane with room [W9] -> descriptor locks, ascending ->
+ *		deltas to absolute words [W3, F5] -> wal_commit (commit point) -> unlock descriptors -> freed frames wait [F2] -> unlock tables [W7]
+ * ORDER (bulk)	spill: fresh tables -> F1 -> readers are told, grace period -> bulk_batch.  commit: the same with LAST and the counts; unlock after bulk_commit [W8]
+ * What can fail comes before the lane; behind the descriptor locks only the medium can fail.
+ */
+
+#include "pool.h"
+#include "rcu.h"
+#include "sort.h"
+#include "tx.h"
+#include "vec.h"
+
+#define FRESH_WORDS \
+	24 /* a fresh table with more entries than these is streamed, not logged: a stream costs 64 lines and a fence */
+
+/* ---- the plan as a list of words ------------------------------------------------------------------------------- */
+
+static int list_add(struct pmpt_tx *tx, uint64_t where, uint64_t old, uint64_t new)
+{
+	int rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + 1,
+			     sizeof(*tx->list));
+
+	if (!rc)
+		tx->list[tx->n_list++] = (struct wal_word){ where, old, new };
+	return rc;
+}
+
+static bool in_dropped_table(struct pmpt_tx *tx, uint64_t where)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, WHERE_OFF(where) >> FRAME_SHIFT);
+	const struct wal_word *w =
+		desc ? wset_find(&tx->deltas, region_off(tx->pool->rg, desc) | WHERE_DESC) : NULL;
+
+	return w && (w->old & ~DELTA_LIVE) == DESC_TABLE && (int64_t)w->new < 0;
+}
+
+static int list_words(struct pmpt_tx *tx)
+{
+	int rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->words.n,
+			     sizeof(*tx->list));
+
+	for (size_t i = 0; i < tx->words.n && !rc; i++) {
+		const struct wal_word *w = &tx->words.word[i];
+
+		if (w->old == w->new)
+			continue;
+		if (tx->dropped && WHERE_CLASS(w->where) == WHERE_ENTRY &&
+		    in_dropped_table(tx, w->where))
+			continue; /* nobody will read it, and no line is to stand on a frame behind its free [F8] */
+		rc = list_add(tx, w->where, w->old, w->new);
+	}
+	return rc;
+}
+
+static unsigned fresh_entries(const struct fresh *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < FRAME_WORDS; i++)
+		n += f->shadow[i] != 0;
+	return n;
+}
+
+/* Content of a fresh table goes by the log when its frame is zeroed and it is small; else it is streamed. */
+static bool fresh_logged(const struct pmpt_tx *tx, const struct fresh *f)
+{
+	return f->zeroed && !tx->bulk && fresh_entries(f) <= FRESH_WORDS;
+}
+
+static int list_fresh(struct pmpt_tx *tx)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < tx->n_fresh && !rc; i++) {
+		const struct fresh *f = &tx->fresh[i];
+
+		if (f->dead || !fresh_logged(tx, f))
+			continue;
+		for (unsigned k = 0; k < FRAME_WORDS && !rc; k++) {
+			if (f->shadow[k])
+				rc = list_add(
+					tx, f->pfn << FRAME_SHIFT | (uint64_t)k << 3 | WHERE_ENTRY,
+					0, f->shadow[k]);
+		}
+	}
+	return rc;
+}
+
+/* The value of a descriptor after a delta. */
+static uint64_t desc_after(uint64_t home, const struct wal_word *delta)
+{
+	uint64_t count = (uint64_t)((int64_t)desc_count(home) + (int64_t)delta->new);
+	enum desc_kind kind = (enum desc_kind)(delta->old & ~DELTA_LIVE);
+
+	if (count ==
+	    0) /* free: a table keeps its kind, so that older lines on it are known to aim at a table */
+		return kind == DESC_TABLE ? desc_make(DESC_TABLE, 0) : 0;
+	return desc_count(home) ? (home & ~DESC_COUNT) | count : desc_make(kind, count);
+}
+
+/* Deltas as absolute words, ascending: that is the order of the locks, and makes runs. */
+static int list_deltas(struct pmpt_tx *tx)
+{
+	const struct wset *deltas = &tx->deltas;
+	bool ascending = true;
+	int rc;
+
+	tx->list_desc = tx->n_list;
+	rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + deltas->n,
+			 sizeof(*tx->list));
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < deltas->n; i++) {
+		const struct wal_word *w = &deltas->word[i];
+		uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(w->where)));
+
+		if (!w->new)
+			continue;
+		ascending = ascending && (tx->n_list == tx->list_desc ||
+					  tx->list[tx->n_list - 1].where < w->where);
+		tx->list[tx->n_list++] = (struct wal_word){ w->where, home, desc_after(home, w) };
+	}
+	if (ascending)
+		return 0;
+
+	size_t n = tx->n_list - tx->list_desc;
+	uint64_t *key = mem_alloc(&tx->pool->mem, 2 * n * sizeof(*key));
+
+	if (!key)
+		return error_set(-ENOMEM, "no memory to sort %zu descriptors", n);
+	for (size_t i = 0; i < n; i++)
+		key[i] = tx->list[tx->list_desc + i].where;
+	sort_u64(key, key + n, n);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(key[i])));
+
+		tx->list[tx->list_desc + i] =
+			(struct wal_word){ key[i], home,
+					   desc_after(home, wset_find(deltas, key[i])) };
+	}
+	mem_free(&tx->pool->mem, key, 2 * n * sizeof(*key));
+	return 0;
+}
+
+int commit_plan(struct pmpt_tx *tx, bool deltas)
+{
+	int rc;
+
+	tx->n_list = 0;
+	rc = list_words(tx);
+	if (!rc)
+		rc = list_fresh(tx);
+	tx->list_desc = tx->n_list;
+	return rc || !deltas ? rc : list_deltas(tx);
+}
+
+size_t commit_room(const struct pmpt_tx *tx)
+{
+	const struct wal *wal = &tx->pool->wal;
+	size_t bulk = tx->bulk ? bulk_room(wal) : 0;
+
+	if (!tx->bulk)
+		return wal->half_lines;
+	return bulk ? bulk - 1 : 0; /* LAST may need a line of its own */
+}
+
+/* ---- fresh tables and the caller's frames ---------------------------------------------------------------------- */
+
+/* F1: what the lines are going to link is durable before they are streamed. */
+static int fresh_stream(struct pmpt_tx *tx)
+{
+	for (size_t i = 0; i < tx->n_fresh; i++) {
+		const struct fresh *f = &tx->fresh[i];
+
+		if (f->dead || fresh_logged(tx, f))
+			continue;
+		pm_stream(&tx->pm, region_at(tx->pool->rg, f->pfn << FRAME_SHIFT), f->shadow,
+			  FRAME_BYTES / LINE_BYTES);
+		tx->unfenced = true;
+	}
+	if (!tx->unfenced || !rule_on(RULE_F1_CONTENT))
+		return 0;
+	tx->unfenced = false;
+	return pm_fence(&tx->pm); /* F1 durability: contents before the links to them [F1] */
+}
+
+/* ---- descriptor locks ------------------------------------------------------------------------------------------ */
+
+static struct group *group_of_desc(struct pmpt_tx *tx, size_t i, struct group *previous)
+{
+	const pm_word *desc = region_at(tx->pool->rg, WHERE_OFF(tx->list[i].where));
+	struct frames *fr = &tx->pool->frames;
+
+	if (previous && desc >= previous->desc && desc < previous->desc + GROUP_FRAMES)
+		return previous;
+	return frames_group(
+		fr, frames_pfn_of_desc(
+			    fr, tx->list[i].where)); /* in memory since the delta was counted */
+}
+
+static void descs_lock(struct pmpt_tx *tx)
+{
+	struct group *g = NULL;
+
+	for (size_t i = tx->list_desc; i < tx->n_list; i++) {
+		struct group *next = group_of_desc(tx, i, g);
+
+		if (next != g)
+			group_lock(next);
+		g = next;
+	}
+}
+
+static void descs_unlock(struct pmpt_tx *tx)
+{
+	struct group *g = NULL;
+
+	for (size_t i = tx->list_desc; i < tx->n_list; i++) {
+		struct group *next = group_of_desc(tx, i, g);
+
+		if (next != g)
+			group_unlock(next);
+		g = next;
+	}
+}
+
+/* Under the locks: what the deltas make of the counts as they are now [W3].  A frame that was to be shared may be free by now. */
+static int descs_absolute(struct pmpt_tx *tx)
+{
+	for (size_t i = tx->list_desc; i < tx->n_list && rule_on(RULE_W3_ABSOLUTE); i++) {
+		struct wal_word *w = &tx->list[i];
+		uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(w->where)));
+		const struct wal_word *delta;
+
+		if (home == w->old && desc_count(home))
+			continue;
+		delta = wset_find(&tx->deltas, w->where);
+		if (!desc_count(home) && delta->old & DELTA_LIVE)
+			return error_set(PMPT_E_CONFLICT,
+					 "frame %#lx was freed by another transaction",
+					 frames_pfn_of_desc(&tx->pool->frames, w->where));
+		if ((int64_t)desc_count(home) + (int64_t)delta->new > UINT32_MAX)
+			return error_set(PMPT_E_COUNT, "the count of frame %#lx would overflow",
+					 frames_pfn_of_desc(&tx->pool->frames, w->where));
+		w->old = home;
+		w->new = desc_after(home, delta);
+	}
+	return 0;
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------- */
+
+static void forget(struct pmpt_tx *tx)
+{
+	for (size_t i = 0; i < tx->n_fresh; i++)
+		mem_free(&tx->pool->mem, tx->fresh[i].shadow, FRAME_BYTES);
+	tx->n_fresh = 0;
+	tx->n_notes = 0;
+	wset_clear(&tx->words);
+	wset_clear(&tx->fresh_index);
+}
+
+static void unlock(struct pmpt_tx *tx)
+{
+	for (size_t i = 0; i < tx->n_fresh; i++)
+		frames_disown(&tx->pool->frames, tx->fresh[i].pfn);
+	for (size_t i = 0; i < tx->n_own; i++)
+		frames_disown(&tx->pool->frames, tx->own[i]);
+	for (size_t i = 0; i < tx->n_own_spaces; i++)
+		atomic_store_explicit(&tx->own_space[i]->owner, 0, memory_order_release);
+	tx->n_own = 0;
+	tx->n_own_spaces = 0;
+}
+
+/* What most transactions do not have. */
+static void end_rest(struct pmpt_tx *tx)
+{
+	forget(tx);
+	wset_clear(&tx->deltas);
+	tx->n_reserved = 0;
+	tx->n_savepoints = 0;
+	tx->n_ranges = 0;
+	tx->dropped = 0;
+	tx->measured_lines = 0;
+	tx->unfenced = false;
+	tx->upper = false;
+	tx->mark = (struct tx_mark){ 0 };
+	tx->marked = false;
+	for (size_t i = 0; i < tx->n_held; i++)
+		pmpt_space_close(tx->held[i]);
+	tx->n_held = 0;
+}
+
+/* Stores are few here: those behind a commit's fence fill the store buffer until it is through. */
+void tx_end(struct pmpt_tx *tx)
+{
+	bool rest = tx_planned(tx) || tx->words.slots || tx->marked || tx->n_savepoints ||
+		    tx->n_held || tx->measured_lines || tx->unfenced || tx->upper;
+
+	unlock(tx);
+	tx->words.n = 0;
+	tx->measured_changes = tx->changes;
+	if (rest)
+		end_rest(tx);
+	if (tx->bulk)
+		bulk_end(&tx->pool->wal);
+	atomic_store_explicit(&tx->open, false, memory_order_relaxed);
+	if (!tx->bound)
+		atomic_store_explicit(&tx->busy, 0, memory_order_release);
+}
+
+/* Reserved frames that nothing came to use are free again; readers may have seen those of a bulk transaction. */
+static void reserved_settle(struct pmpt_tx *tx, struct waiting *wait)
+{
+	size_t total = 0, used = 0;
+
+	for (size_t i = 0; i < tx->n_reserved; i++)
+		total += tx->reserved[i].n;
+	for (size_t i = tx->list_desc; i < tx->n_list; i++)
+		used += !desc_count(tx->list[i].old) && desc_count(tx->list[i].new);
+	for (size_t i = 0; i < tx->n_reserved && used < total; i++) {
+		for (uint64_t k = 0, pfn = tx->reserved[i].pfn; k < tx->reserved[i].n; k++, pfn++) {
+			if (desc_count(word_load(frames_desc(&tx->pool->frames, pfn))))
+				continue;
+			if (wait && rule_on(RULE_F2_BULK_WAIT))
+				frames_wait_add(wait, pfn, false);
+			else
+				frames_give(&tx->pool->frames, pfn, 1);
+		}
+	}
+}
+
+static size_t reserved_frames(const struct pmpt_tx *tx)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < tx->n_reserved; i++)
+		n += tx->reserved[i].n;
+	return n;
+}
+
+/* So many frames may become free. */
+static size_t list_freed(const struct pmpt_tx *tx)
+{
+	size_t n = 0;
+
+	for (size_t i = tx->list_desc; i < tx->n_list; i++)
+		n += desc_count(tx->list[i].new) < desc_count(tx->list[i].old);
+	return n;
+}
+
+static void freed_wait(struct pmpt_tx *tx, struct waiting *wait, uint64_t lsn)
+{
+	struct frames *fr = &tx->pool->frames;
+
+	for (size_t i = tx->list_desc; i < tx->n_list && wait; i++) {
+		const struct wal_word *w = &tx->list[i];
+
+		if (desc_count(w->old) && !desc_count(w->new) && wait->n < wait->room)
+			frames_wait_add(wait, frames_pfn_of_desc(fr, w->where),
+					desc_kind(w->new) == DESC_TABLE);
+	}
+	if (wait)
+		frames_wait(fr, wait, lsn);
+}
+
+/* ---- redo ------------------------------------------------------------------------------------------------------ */
+
+/* Take a lane with room and the descriptor locks, and bring the list up to date under them. */
+static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_lines)
+{
+	size_t room = wal_lines(tx->list, tx->n_list);
+
+	for (;;) {
+		int rc;
+
+		if (!rule_on(RULE_W9_ROOM))
+			descs_lock(tx);
+		rc = wal_lane_take(&tx->pool->wal, tx->id - 1u, room, lane);
+		if (rc)
+			return rc;
+		if (tx->list_desc == tx->n_list) {
+			*n_lines = room;
+			return 0;
+		}
+		if (rule_on(RULE_W9_ROOM))
+			descs_lock(tx);
+		rc = descs_absolute(tx);
+		*n_lines = wal_lines(tx->list, tx->n_list);
+		if (!rc && *n_lines <= room)
+			return 0;
+		descs_unlock(tx); /* counts moved since the plan was measured: fewer runs */
+		wal_lane_give(*lane);
+		if (rc)
+			return rc;
+		room = *n_lines;
+	}
+}
+
+static int commit_redo(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
+{
+	struct wal_lane *lane = NULL;
+	size_t n_lines = 0;
+	int rc = lane_and_locks(tx, &lane, &n_lines);
+
+	if (rc)
+		return rc;
+	if (!rule_on(RULE_W7_LOCKS)) {
+		descs_unlock(tx);
+		unlock(tx);
+	}
+	rc = wal_commit(&tx->pool->wal, lane, tx->list, tx->n_list, n_lines, lsn);
+	if (rule_on(RULE_W7_LOCKS))
+		descs_unlock(tx);
+	wal_lane_give(lane);
+	if (!rc) {
+		reserved_settle(tx, NULL);
+		freed_wait(tx, wait, *lsn);
+	}
+	return rc;
+}
+
+/* ---- bulk ------------------------------------------------------------------------------------------------------ */
+
+/* Tell readers which ranges they may not see, and wait until all know. */
+static int ranges_publish(struct pmpt_tx *tx)
+{
+	struct pmpt_pool *pool = tx->pool;
+	struct bulk_ranges *old = atomic_load(&pool->bulk_ranges), *new;
+
+	new = mem_alloc(&pool->mem, sizeof(*new) + tx->n_ranges * sizeof(new->range[0]));
+	if (!new)
+		return error_set(-ENOMEM, "no memory for %zu ranges", tx->n_ranges);
+	new->n = tx->n_ranges;
+	memcpy(new->range, tx->range, tx->n_ranges * sizeof(new->range[0]));
+	atomic_store_explicit(&pool->bulk_ranges, new, memory_order_release);
+	for (size_t i = 0; i < tx->n_held; i++)
+		atomic_store_explicit(&tx->held[i]->slow, true, memory_order_release);
+	readers_wait();
+	if (old)
+		mem_free(&pool->mem, old, sizeof(*old) + old->n * sizeof(old->range[0]));
+	return 0;
+}
+
+static void ranges_withdraw(struct pmpt_tx *tx)
+{
+	struct pmpt_pool *pool = tx->pool;
+	struct bulk_ranges *old = atomic_exchange(&pool->bulk_ranges, NULL);
+
+	if (!old)
+		return;
+	for (size_t i = 0; i < tx->n_held; i++)
+		atomic_store_explicit(&tx->held[i]->slow, false, memory_order_release);
+	readers_wait();
+	mem_free(&pool->mem, old, sizeof(*old) + old->n * sizeof(old->range[0]));
+}
+
+int bulk_spill(struct pmpt_tx *tx)
+{
+	int rc = commit_plan(tx, false);
+
+	if (!rc)
+		rc = fresh_stream(tx);
+	if (!rc)
+		rc = vec_reserve(&tx->pool->mem, &tx->own, &tx->room_own, tx->n_own + tx->n_fresh,
+				 sizeof(*tx->own));
+	if (!rc)
+		rc = ranges_publish(tx);
+	if (!rc)
+		rc = bulk_batch(&tx->pool->wal, tx->list, tx->n_list);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < tx->n_fresh; i++) /* from now on tables like others, still its own */
+		tx->own[tx->n_own++] = tx->fresh[i].pfn;
+	tx->spilled = true;
+	forget(tx);
+	tx->changes++;
+	tx->measured_lines =
+		SIZE_MAX /
+		2; /* to be measured anew: the room is less, the deltas are still there */
+	return 0;
+}
+
+static int commit_bulk(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
+{
+	int rc = ranges_publish(tx);
+
+	if (rc)
+		return rc;
+	descs_lock(tx);
+	rc = descs_absolute(tx);
+	if (!rc)
+		rc = bulk_commit(&tx->pool->wal, tx->list, tx->n_list, lsn);
+	descs_unlock(tx);
+	if (rc && rc != PMPT_E_IO)
+		return rc; /* open and abortable, as it was; readers go on to be kept out */
+	if (!rc) {
+		reserved_settle(tx, wait);
+		freed_wait(tx, wait, *lsn);
+	}
+	ranges_withdraw(tx);
+	return rc;
+}
+
+/* ---- commit and abort ------------------------------------------------------------------------------------------ */
+
+int pmpt_commit(pmpt_tx *tx, uint64_t *lsn)
+{
+	struct waiting *wait = NULL;
+	uint64_t last = 0;
+	bool empty;
+	int rc = tx_check(tx);
+
+	if (!rc)
+		rc = pool_writable(tx->pool);
+	if (!rc)
+		rc = commit_plan(tx, true);
+	if (rc)
+		return rc;
+	empty = tx->n_list == 0 && !tx->spilled;
+	size_t freed = list_freed(tx) + (tx->bulk ? reserved_frames(tx) : 0);
+
+	if (freed) {
+		wait = frames_wait_alloc(&tx->pool->frames, freed);
+		if (!wait)
+			return error_set(-ENOMEM, "no memory for %zu freed frames", freed);
+	}
+	rc = fresh_stream(tx);
+	if (!rc && empty)
+		reserved_settle(tx, NULL);
+	else if (!rc)
+		rc = tx->bulk ? commit_bulk(tx, wait, &last) : commit_redo(tx, wait, &last);
+	if (rc || empty) {
+		if (wait) {
+			wait->n = 0;
+			frames_wait(&tx->pool->frames, wait, 0);
+		}
+	}
+	if (rc && rc != PMPT_E_IO)
+		return rc;
+	if (!rc)
+		atomic_store_explicit(&tx->commits,
+				      atomic_load_explicit(&tx->commits, memory_order_relaxed) + 1,
+				      memory_order_relaxed);
+	struct frames *frames = &tx->pool->frames;
+
+	tx_end(tx);
+	if (!rc && lsn)
+		*lsn = last;
+	if (freed && !rc)
+		(void)frames_reclaim(frames, false);
+	return rc;
+}
+
+int pmpt_abort(pmpt_tx *tx)
+{
+	struct pmpt_pool *pool = tx->pool;
+	struct waiting *wait = NULL;
+	int rc = tx_check(tx);
+
+	if (rc)
+		return rc;
+	if (tx->spilled) {
+		if (!rule_on(RULE_W8_ABORT_END))
+			unlock(tx);
+		rc = bulk_abort(&pool->wal);
+		ranges_withdraw(tx);
+		wait = frames_wait_alloc(&pool->frames, reserved_frames(tx));
+	}
+	if (!rc &&
+	    (wait || !tx->spilled)) { /* no memory: those frames are lost until the next open */
+		tx->list_desc = tx->n_list = 0;
+		reserved_settle(tx, wait);
+	}
+	if (wait)
+		frames_wait(&pool->frames, wait, 0);
+	tx_end(tx);
+	atomic_fetch_add_explicit(&pool->aborts, 1, memory_order_relaxed);
+	return rc;
+}

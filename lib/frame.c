@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* frame -- see frame.h. */
+#include "frame.h"
+
+#include <string.h>
+
+#include "error.h"
+#include "rcu.h"
+
+#define RECLAIM_AT 4096 /* waiting frames that are worth a grace period */
+
+/* ---- groups ---------------------------------------------------------------------------------------------------- */
+
+pm_word *frames_desc(struct frames *fr, uint64_t pfn)
+{
+	struct group *g = frames_group(fr, pfn);
+
+	return g && pfn % GROUP_FRAMES < g->n_frames ? &g->desc[pfn % GROUP_FRAMES] : NULL;
+}
+
+uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where)
+{
+	uint64_t off = WHERE_OFF(where), first = frames_group(fr, off >> FRAME_SHIFT)->extent;
+
+	return first + (off - ((first + 1) << FRAME_SHIFT)) / sizeof(pm_word);
+}
+
+static void group_fill(const struct frames *fr, struct group *g, const struct extent *e,
+		       uint64_t first)
+{
+	uint64_t left = e->first + e->frames - first;
+
+	g->extent = e->first;
+	g->desc = region_at(fr->rg, extent_desc_off(e, first));
+	g->n_frames = (uint32_t)(left < GROUP_FRAMES ? left : GROUP_FRAMES);
+	for (unsigned i = 0; i < g->n_frames; i++) {
+		if (!desc_count(word_load(&g->desc[i]))) {
+			g->free[i / 64] |= (uint64_t)1 << i % 64;
+			g->n_free++;
+		}
+	}
+}
+
+/* The group, read from its descriptors when it was not before; fr->lock is held. */
+static struct group *group_locked(struct frames *fr, uint64_t index)
+{
+	struct group *g = atomic_load_explicit(&fr->group[index], memory_order_relaxed);
+	const struct extent *e = g ? NULL : extents_find(&fr->extents, index * GROUP_FRAMES);
+
+	if (g || !e)
+		return g;
+	g = mem_zalloc(fr->mem, sizeof(*g));
+	if (g) {
+		group_fill(fr, g, e, index * GROUP_FRAMES);
+		atomic_store_explicit(&fr->group[index], g, memory_order_release);
+	}
+	return g;
+}
+
+struct group *frames_group(struct frames *fr, uint64_t pfn)
+{
+	uint64_t index = pfn / GROUP_FRAMES;
+	struct group *g;
+
+	if (index >= fr->n_groups)
+		return NULL;
+	g = atomic_load_explicit(&fr->group[index], memory_order_acquire);
+	if (g)
+		return g;
+	pthread_mutex_lock(&fr->lock);
+	g = group_locked(fr, index);
+	pthread_mutex_unlock(&fr->lock);
+	return g;
+}
+
+int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken)
+{
+	struct group *g = frames_group(fr, pfn);
+	uint16_t none = 0;
+
+	*taken = false;
+	if (!g)
+		return error_set(-ENOMEM, "no memory for the index of frame %#lx", pfn);
+	if (atomic_compare_exchange_strong_explicit(&g->owner[pfn % GROUP_FRAMES], &none, id,
+						    memory_order_acquire, memory_order_relaxed)) {
+		*taken = true;
+		return 0;
+	}
+	return none == id ? 0 : PMPT_E_CONFLICT;
+}
+
+void frames_disown(struct frames *fr, uint64_t pfn)
+{
+	struct group *g =
+		atomic_load_explicit(&fr->group[pfn / GROUP_FRAMES], memory_order_acquire);
+
+	atomic_store_explicit(&g->owner[pfn % GROUP_FRAMES], 0, memory_order_release);
+}
+
+/* ---- reserve --------------------------------------------------------------------------------------------------- */
+
+static void bits_clear(struct group *g, unsigned first, unsigned n)
+{
+	for (unsigned i = first; i < first + n; i++)
+		g->free[i / 64] &= ~((uint64_t)1 << i % 64);
+	g->n_free -= n;
+}
+
+/* n free frames in a row inside the group: the first, or GROUP_FRAMES. */
+static unsigned bits_run(const struct group *g, unsigned n)
+{
+	unsigned run = 0;
+
+	if (g->n_free < n)
+		return GROUP_FRAMES;
+	for (unsigned i = 0; i < GROUP_FRAMES; i++) {
+		if (!(i % 64) && !g->free[i / 64]) {
+			run = 0;
+			i += 63;
+			continue;
+		}
+		run = g->free[i / 64] >> i % 64 & 1 ? run + 1 : 0;
+		if (run == n)
+			return i + 1 - n;
+	}
+	return GROUP_FRAMES;
+}
+
+/* Whole free groups, one behind the other in one extent, for n > GROUP_FRAMES or an aligned run. */
+static bool take_groups(struct frames *fr, const struct extent *e, uint64_t n, uint64_t *pfn)
+{
+	uint64_t need = (n + GROUP_FRAMES - 1) / GROUP_FRAMES, run = 0;
+
+	for (uint64_t at = e->first / GROUP_FRAMES; at < (e->first + e->frames) / GROUP_FRAMES;
+	     at++) {
+		struct group *g = group_locked(fr, at);
+
+		run = g && g->n_free == GROUP_FRAMES ? run + 1 : 0;
+		if (run < need)
+			continue;
+		*pfn = (at + 1 - need) * GROUP_FRAMES;
+		for (uint64_t i = 0; i < need; i++) {
+			uint64_t rest = n - i * GROUP_FRAMES;
+
+			bits_clear(group_locked(fr, *pfn / GROUP_FRAMES + i), 0,
+				   (unsigned)(rest < GROUP_FRAMES ? rest : GROUP_FRAMES));
+		}
+		return true;
+	}
+	return false;
+}
+
+/* n <= GROUP_FRAMES frames in a row inside one group of the extent, from group `from` on and around. */
+static bool take_run(struct frames *fr, const struct extent *e, uint64_t from, unsigned n,
+		     uint64_t *pfn)
+{
+	uint64_t first = e->first / GROUP_FRAMES,
+		 count = (e->frames + GROUP_FRAMES - 1) / GROUP_FRAMES;
+
+	if (from < first || from >= first + count)
+		from = first;
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t at = from + i < first + count ? from + i : from + i - count;
+		struct group *g = group_locked(fr, at);
+		unsigned bit = g ? bits_run(g, n) : GROUP_FRAMES;
+
+		if (bit == GROUP_FRAMES)
+			continue;
+		bits_clear(g, bit, n);
+		*pfn = at * GROUP_FRAMES + bit;
+		return true;
+	}
+	return false;
+}
+
+static void give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
+{
+	for (; n; n--, pfn++) {
+		struct group *g = group_locked(
+			fr, pfn / GROUP_FRAMES); /* it was reserved here: read before */
+
+		g->free[pfn % GROUP_FRAMES / 64] |= (uint64_t)1 << pfn % 64;
+		g->n_free++;
+	}
+}
+
+/* Single frames and runs inside a group; false: there is none. */
+static bool take_small(struct frames *fr, uint64_t *cursor, unsigned n, uint64_t *pfn)
+{
+	const struct extent *here = extents_find(&fr->extents, *cursor * GROUP_FRAMES);
+	bool taken = here && take_run(fr, here, *cursor, n, pfn);
+
+	for (size_t i = 0; i < fr->extents.n && !taken; i++)
+		taken = &fr->extents.extent[i] != here &&
+			take_run(fr, &fr->extents.extent[i], 0, n, pfn);
+	if (taken)
+		*cursor = *pfn / GROUP_FRAMES;
+	return taken;
+}
+
+static bool take_zeroed(struct frames *fr, uint64_t *pfn)
+{
+	if (!fr->n_zeroed)
+		return false;
+	*pfn = fr->zeroed[--fr->n_zeroed];
+	memmove(&fr->zeroed[fr->n_zeroed], &fr->zeroed[fr->n_zeroed + 1],
+		fr->n_zeroing * sizeof(fr->zeroed[0]));
+	return true;
+}
+
+int frames_take(struct frames *fr, unsigned hint, uint64_t n, uint64_t align, uint64_t *pfn)
+{
+	bool taken = false;
+
+	pthread_mutex_lock(&fr->lock);
+	if (n == 1 && align == 1) {
+		taken = take_small(fr, &fr->cursor[hint % 16], 1, pfn) || take_zeroed(fr, pfn);
+	} else if (n <= GROUP_FRAMES) {
+		taken = take_small(fr, &fr->run_cursor, align > 1 ? GROUP_FRAMES : (unsigned)n,
+				   pfn);
+		if (taken && align > 1)
+			give_locked(fr, *pfn + n, GROUP_FRAMES - n);
+	} else {
+		for (size_t i = 0; i < fr->extents.n && !taken; i++)
+			taken = take_groups(fr, &fr->extents.extent[i], n, pfn);
+	}
+	pthread_mutex_unlock(&fr->lock);
+	return taken ? 0 : PMPT_E_NO_FRAMES;
+}
+
+void frames_give(struct frames *fr, uint64_t pfn, uint64_t n)
+{
+	pthread_mutex_lock(&fr->lock);
+	give_locked(fr, pfn, n);
+	pthread_mutex_unlock(&fr->lock);
+}
+
+/* ---- frames zeroed ahead --------------------------------------------------------------------------------------- */
+
+bool frames_take_zeroed(struct frames *fr, uint64_t *pfn)
+{
+	pthread_mutex_lock(&fr->lock);
+	bool taken = take_zeroed(fr, pfn);
+
+	pthread_mutex_unlock(&fr->lock);
+	return taken;
+}
+
+/* Inside a checkpoint, before its fence: zero more frames. */
+static void zero_ahead(void *ctx, struct pm *pm)
+{
+	struct frames *fr = ctx;
+	uint64_t frames = 0, pfn;
+
+	pthread_mutex_lock(&fr->lock);
+	for (size_t i = 0; i < fr->extents.n; i++)
+		frames += fr->extents.extent[i].frames;
+	uint64_t most =
+		frames / 128 < FRAMES_ZEROED
+			? frames / 128
+			: FRAMES_ZEROED; /* a small pool needs its frames for other things */
+
+	while (!fr->no_zeroing && fr->n_zeroed + fr->n_zeroing < most &&
+	       take_small(fr, &fr->cursor[0], 1, &pfn)) {
+		fr->zeroed[fr->n_zeroed + fr->n_zeroing++] = pfn;
+		pm_stream_zero(pm, region_at(fr->rg, pfn << FRAME_SHIFT), FRAME_BYTES / LINE_BYTES);
+	}
+	pthread_mutex_unlock(&fr->lock);
+}
+
+/* Behind that fence. */
+static void zeroed_ahead(void *ctx)
+{
+	struct frames *fr = ctx;
+
+	pthread_mutex_lock(&fr->lock);
+	fr->n_zeroed += fr->n_zeroing;
+	fr->n_zeroing = 0;
+	pthread_mutex_unlock(&fr->lock);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------------------- */
+
+struct waiting *frames_wait_alloc(struct frames *fr, size_t room)
+{
+	struct waiting *w = mem_alloc(fr->mem, sizeof(*w) + room * sizeof(w->frame[0]));
+
+	if (w)
+		*w = (struct waiting){ .room = room };
+	return w;
+}
+
+static void waiting_free(struct frames *fr, struct waiting *w)
+{
+	mem_free(fr->mem, w, sizeof(*w) + w->room * sizeof(w->frame[0]));
+}
+
+void frames_wait(struct frames *fr, struct waiting *w, uint64_t lsn)
+{
+	if (!w->n) {
+		waiting_free(fr, w);
+		return;
+	}
+	w->lsn = lsn;
+	pthread_mutex_lock(&fr->lock);
+	w->next = fr->waiting;
+	fr->waiting = w;
+	fr->n_waiting += w->n;
+	pthread_mutex_unlock(&fr->lock);
+}
+
+/* Free what a grace period and the checkpoint allow of one batch; what has to wait on stays in it. */
+static void waiting_settle(struct frames *fr, struct waiting *w)
+{
+	bool covered =
+		w->lsn <= wal_checkpointed(fr->wal) || !rule_on(RULE_F2_TABLE_WAIT); /* [F2] */
+	size_t kept = 0;
+
+	for (size_t i = 0; i < w->n; i++) {
+		if ((w->frame[i] & 1) && !covered)
+			w->frame[kept++] = w->frame[i];
+		else
+			give_locked(fr, w->frame[i] >> 1, 1);
+	}
+	w->n = kept;
+}
+
+int frames_reclaim(struct frames *fr, bool all)
+{
+	struct waiting *list = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&fr->lock);
+	if (all || fr->n_waiting >= RECLAIM_AT) {
+		list = fr->waiting;
+		fr->waiting = NULL;
+		fr->n_waiting = 0;
+	}
+	pthread_mutex_unlock(&fr->lock);
+	if (!list)
+		return 0;
+	if (all)
+		rc = wal_checkpoint(fr->wal);
+	readers_wait(); /* no reader is left that found a way to them */
+	pthread_mutex_lock(&fr->lock);
+	while (list) {
+		struct waiting *w = list;
+
+		list = w->next;
+		waiting_settle(fr, w);
+		if (!w->n) {
+			waiting_free(fr, w);
+			continue;
+		}
+		w->next = fr->waiting;
+		fr->waiting = w;
+		fr->n_waiting += w->n;
+	}
+	pthread_mutex_unlock(&fr->lock);
+	return rc;
+}
+
+/* ---- open and close -------------------------------------------------------------------------------------------- */
+
+int frames_open(struct frames *fr, struct region *rg, struct mem *mem, struct wal *wal)
+{
+	int rc;
+
+	memset(fr, 0, sizeof(*fr));
+	fr->rg = rg;
+	fr->mem = mem;
+	fr->wal = wal;
+	pthread_mutex_init(&fr->lock, NULL);
+	rc = extents_load(&fr->extents, rg, mem, word_load(&region_sb(rg)->n_extents));
+	if (rc)
+		return rc;
+	fr->n_groups = (rg->bytes + GROUP_BYTES - 1) / GROUP_BYTES;
+	fr->group = mem_zalloc(mem, fr->n_groups * sizeof(*fr->group));
+	if (!fr->group) {
+		extents_free(&fr->extents, mem);
+		return error_set(-ENOMEM, "no memory for the frame index");
+	}
+	wal->prepare = zero_ahead;
+	wal->prepared = zeroed_ahead;
+	wal->prepare_ctx = fr;
+	return 0;
+}
+
+void frames_close(struct frames *fr)
+{
+	fr->wal->prepare = NULL;
+	fr->wal->prepared = NULL;
+	while (fr->waiting) {
+		struct waiting *w = fr->waiting;
+
+		fr->waiting = w->next;
+		waiting_free(fr, w);
+	}
+	for (uint64_t i = 0; i < fr->n_groups; i++)
+		mem_free(fr->mem, atomic_load(&fr->group[i]), sizeof(struct group));
+	mem_free(fr->mem, fr->group, fr->n_groups * sizeof(*fr->group));
+	extents_free(&fr->extents, fr->mem);
+	pthread_mutex_destroy(&fr->lock);
+}
+
+int frames_extent_added(struct frames *fr)
+{
+	struct extents more;
+	int rc = extents_load(&more, fr->rg, fr->mem, word_load(&region_sb(fr->rg)->n_extents));
+
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&fr->lock);
+	extents_free(&fr->extents, fr->mem);
+	fr->extents = more;
+	pthread_mutex_unlock(&fr->lock);
+	return 0;
+}

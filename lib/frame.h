@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* frame -- free frames, frames that wait, and who owns which table; all of it DRAM.
+ *
+ * On the medium a frame is free iff its descriptor's count is 0.  Here a *group* (512 frames, one frame of descriptors) is read when first needed, so
+ * opening costs nothing.
+ * STATES of a frame	free -> reserved (frames_take) -> in use (a commit stores count > 0) -> waiting (a commit stores 0) -> free
+ *					|-> free (frames_give: never used)
+ * INVARIANTS	F2 a table freed at LSN x waits for a durable checkpoint_lsn >= x; any frame that readers may have seen for a grace period
+ * LOCKS	frames.lock is a leaf but for frames that it fills; taken under the checkpointer's lock, so no checkpoint may be asked for under it.
+ *		A group's descriptor lock is taken in ascending order of groups, after a lane, by committers only.
+ */
+#ifndef PMPT_FRAME_H
+#define PMPT_FRAME_H
+
+#include "extent.h"
+#include "wal.h"
+
+struct group {
+	pm_word *desc;                    /* of its first frame */
+	uint64_t extent;                  /* first PFN of its extent */
+	uint32_t n_frames;                /* fewer than GROUP_FRAMES at an extent's end */
+	uint64_t free[GROUP_FRAMES / 64]; /* bit set: free and not reserved */
+	uint32_t n_free;
+	_Atomic uint32_t desc_lock; /* a committer changes descriptors of this group [F5] */
+	_Atomic uint16_t
+		owner[GROUP_FRAMES]; /* transaction that owns the table in this frame, or 0 */
+};
+
+struct waiting { /* frames that a transaction freed or gave back */
+	struct waiting *next;
+	uint64_t lsn;    /* of the free; 0: no line can be on them */
+	uint64_t cookie; /* last grace period that had not begun */
+	size_t n, room;
+	uint64_t frame[]; /* PFN << 1 | is a table */
+};
+
+#define FRAMES_ZEROED 64
+struct frames {
+	struct region *rg;
+	struct mem *mem;
+	struct wal *wal;
+	pthread_mutex_t lock;
+	struct extents extents;
+	_Atomic(struct group *) *group; /* by PFN / 512; NULL: not read yet */
+	uint64_t n_groups;
+	uint64_t cursor[16],
+		run_cursor; /* groups where searches for single frames (by hint) and for runs begin */
+	struct waiting *waiting;
+	size_t n_waiting;
+	uint64_t zeroed[FRAMES_ZEROED]; /* reserved frames that hold durable zeros [F1] */
+	unsigned n_zeroed,
+		n_zeroing; /* the first n_zeroed are durable, the next n_zeroing after the checkpoint's fence */
+	bool no_zeroing;
+};
+
+int frames_open(struct frames *fr, struct region *rg, struct mem *mem, struct wal *wal);
+void frames_close(struct frames *fr);
+/* The superblock says that one more extent is in use.  Returns 0; PMPT_E_CORRUPT; -ENOMEM. */
+int frames_extent_added(struct frames *fr);
+
+/* Reserve n contiguous frames at a multiple of align (1 or 512); hint: any number, spreads single frames over groups.
+ * Looks at free frames only: see tx_frames_take for checkpoint and growth.  Returns 0; PMPT_E_NO_FRAMES (message unset); -ENOMEM. */
+int frames_take(struct frames *fr, unsigned hint, uint64_t n, uint64_t align, uint64_t *pfn);
+/* One reserved frame that holds durable zeros; false: there is none. */
+bool frames_take_zeroed(struct frames *fr, uint64_t *pfn);
+/* Back to free at once: frames that no reader can have seen and no line names. */
+void frames_give(struct frames *fr, uint64_t pfn, uint64_t n);
+
+struct waiting *frames_wait_alloc(struct frames *fr, size_t room);
+static inline void frames_wait_add(struct waiting *w, uint64_t pfn, bool table)
+{
+	w->frame[w->n++] = pfn << 1 | table;
+}
+/* Hand over: they become free when F2 lets them.  n may be 0; frees w then. */
+void frames_wait(struct frames *fr, struct waiting *w, uint64_t lsn);
+/* Free what may be freed.  all: at any price, a checkpoint and a grace period; else only when enough are waiting to be worth a grace period.
+ * The caller is in no reader section and holds no lane.  Returns 0; PMPT_E_IO. */
+int frames_reclaim(struct frames *fr, bool all);
+
+/* A descriptor's home; NULL: no frame of the pool, or no memory. */
+pm_word *frames_desc(struct frames *fr, uint64_t pfn);
+/* The frame that a `where` of class DESC describes; it is known to be one. */
+uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where);
+/* Group of a frame, read if need be.  NULL: no frame of the pool, or no memory. */
+struct group *frames_group(struct frames *fr, uint64_t pfn);
+
+/* Own a table for transaction id.  Returns 0 (now or before); PMPT_E_CONFLICT; -ENOMEM.  taken: out, true when it was not owned before. */
+int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken);
+void frames_disown(struct frames *fr, uint64_t pfn);
+
+static inline void group_lock(struct group *g)
+{
+	uint32_t idle;
+
+	do {
+		while (atomic_load_explicit(&g->desc_lock, memory_order_relaxed))
+			__builtin_ia32_pause();
+		idle = 0;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&g->desc_lock, &idle, 1, memory_order_acquire, memory_order_relaxed));
+}
+static inline void group_unlock(struct group *g)
+{
+	atomic_store_explicit(&g->desc_lock, 0, memory_order_release);
+}
+
+#endif

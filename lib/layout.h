@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* layout -- every structure on the medium: superblock, extent, space record, log line.
+ *
+ * FORMAT 1, little-endian; offsets are from the start of the pool, never pointers; reserved bytes are zero.
+ *   superblock	the root object of libpmemobj, 4 KiB + 16 bytes per extent, 64-byte aligned	struct sb
+ *   extent	objects of libpmemobj; inside, from the first 2 MiB boundary:
+ *	frame 0		extent header						struct extent_head
+ *	frames 1..k	descriptors, 8 bytes a frame, k = frames / 512 rounded up	entry.h DESCRIPTOR
+ *	extent 0 only:	directory of spaces (256 bytes each), redo lanes, bulk lane
+ *	the rest	tables and data
+ * SOURCES: design.md sections 5 to 7; the Castagnoli polynomial of SSE4.2's crc32 instruction.
+ */
+#ifndef PMPT_LAYOUT_H
+#define PMPT_LAYOUT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libpmpt.h"
+
+#define LINE_BYTES   64u
+#define FRAME_SHIFT  12
+#define FRAME_BYTES  ((uint64_t)1 << FRAME_SHIFT)
+#define FRAME_WORDS  512u /* entries in a table, descriptors in a descriptor frame */
+#define GROUP_FRAMES 512u /* frames whose descriptors share one frame */
+#define GROUP_SHIFT  21
+#define GROUP_BYTES  ((uint64_t)1 << GROUP_SHIFT)
+
+/* A word on the medium that the log changes, or one that is persisted by itself. */
+typedef _Atomic uint64_t pm_word;
+
+/* ---- superblock ------------------------------------------------------------------------------------------------ */
+
+#define SB_MAGIC           "libpmpt" /* 8 bytes with the NUL */
+#define SB_MAJOR           1u
+#define SB_INCOMPAT_KNOWN  0u
+#define SB_RO_COMPAT_KNOWN 0u
+#define SB_LAYOUT_NAME     "libpmpt-1" /* libpmemobj's layout string */
+
+struct sb_extent { /* has PMEMoid's shape: libpmemobj's atomic allocation writes it, nobody else */
+	uint64_t uuid_lo;
+	pm_word off;
+};
+
+/* VALID IF AND ONLY IF (1) magic, (2) crc over [0, offsetof crc), (3) major known, (4) no unknown incompat bit, (5) every offset and size
+ * inside the pool.  The words behind the crc change; each has a cache line of its own, so that no order between them is implied. */
+struct sb {
+	char magic[8];
+	uint32_t major;
+	uint32_t compat, incompat, ro_compat;
+	uint8_t uuid[16];
+	uint64_t
+		salt; /* in every line's CRC: lines of an older pool in the same blocks are no lines */
+	uint64_t pool_bytes;
+	uint64_t directory; /* offset of the space records */
+	uint64_t lanes;     /* offset of redo lane 0 */
+	uint64_t bulk;      /* offset of the bulk lane */
+	uint32_t n_spaces;
+	uint32_t n_lanes;
+	uint32_t half_lines; /* lines in a half of a redo lane */
+	uint32_t bulk_lines;
+	uint8_t reserved0[3572 - 96];
+	uint32_t crc;          /* at 3572: over everything before it */
+	uint32_t reserved1[2]; /* zero, outside the crc, checked */
+
+	/* at 3584, eight lines */
+	_Alignas(64) pm_word
+		checkpoint_lsn;         /* all transactions up to here are durable at home [W4] */
+	_Alignas(64) pm_word lsn_limit; /* no LSN at or above is drawn [W5] */
+	_Alignas(64)
+		pm_word bulk_from; /* not 0: the bulk lane's lines from this LSN on are live [W8] */
+	_Alignas(64) pm_word n_extents; /* extents in use; logged (WHERE_SB) */
+	_Alignas(64) uint8_t reserved2[4 * 64];
+	struct sb_extent extent[PMPT_EXTENTS_MAX];
+};
+_Static_assert(offsetof(struct sb, crc) == 3572 && offsetof(struct sb, checkpoint_lsn) == 3584,
+	       "superblock");
+_Static_assert(offsetof(struct sb, extent) == 4096, "superblock");
+
+/* ---- extent ---------------------------------------------------------------------------------------------------- */
+
+#define EXTENT_MAGIC 0x746e747874706d70ull /* "pmptxtnt" */
+
+/* VALID IF AND ONLY IF magic, crc over [0, offsetof crc), first and frames inside the pool, 2 MiB aligned start. */
+struct extent_head {
+	uint64_t magic;
+	uint64_t first;  /* PFN of this frame, a multiple of 512 */
+	uint64_t frames; /* in the extent, this one included */
+	uint64_t
+		reserved_frames; /* from the first: header, descriptors and, in extent 0, directory and log */
+	uint64_t index; /* in sb.extent */
+	uint64_t salt;  /* the pool's: an older pool's header is none */
+	uint32_t reserved;
+	uint32_t crc;
+	uint8_t zero[4096 - 56];
+};
+_Static_assert(sizeof(struct extent_head) == 4096, "extent header is a frame");
+
+/* ---- space record ---------------------------------------------------------------------------------------------- */
+
+enum space_state { SPACE_FREE = 0, SPACE_LIVE = 1, SPACE_DELETING = 2 };
+
+struct space_record {
+	pm_word state; /* bits 0-7 enum space_state; the rest is free for policies */
+	pm_word root;  /* PML4's PFN << 12, or 0 */
+	pm_word user[PMPT_USER_WORDS];
+	pm_word name[8]; /* UTF-8, NUL padded: 63 bytes and a NUL */
+	pm_word reserved[14];
+};
+_Static_assert(sizeof(struct space_record) == 256, "space record");
+
+/* ---- log line -------------------------------------------------------------------------------------------------- */
+
+/* `where` of a word: its pool offset (8-aligned) with its class in the low three bits. */
+enum where_class {
+	WHERE_ENTRY = 0, /* an entry in a table frame */
+	WHERE_DESC = 1,  /* a frame descriptor */
+	WHERE_DIR = 2,   /* a word of a space record */
+	WHERE_SB = 3,    /* sb.n_extents */
+	WHERE_CLASSES
+};
+#define WHERE_CLASS(w) ((unsigned)((w)&7))
+#define WHERE_OFF(w)   ((w)&0x000ffffffffffff8ul) /* 52 bits, as a PFN has */
+/* RUN packs its count, 1..512, as count - 1 in bits 52..60. */
+#define RUN_WHERE(w, n) ((w) | (uint64_t)((n)-1) << 52)
+#define RUN_FIRST(w)    ((w)&0x000ffffffffffffful)
+#define RUN_COUNT(w)    ((unsigned)((w) >> 52 & 0x1ff) + 1)
+
+enum line_kind { LINE_WORDS = 1, LINE_RUN = 2 };
+enum line_flag { LINE_LAST = 1, LINE_UNDO = 2 };
+
+struct line_word {
+	uint64_t where, old, new; /* where 0: no word (the second of an odd count) */
+};
+
+struct line_run { /* for i < count: w[i] = (w[i] & ~mask) | ((new + i * new_stride) & mask) */
+	uint64_t where, mask, old, old_stride, new, new_stride;
+};
+
+/* VALID IF AND ONLY IF lsn != 0, kind and flags known, and crc matches salt, the line's own pool offset and its 60 other bytes. */
+struct line {
+	uint64_t lsn;
+	uint8_t kind;   /* enum line_kind */
+	uint8_t flags;  /* enum line_flag */
+	uint16_t count; /* in a LAST line of a redo lane: lines of the transaction, else 0 */
+	uint32_t crc;
+	union {
+		struct line_word word[2];
+		struct line_run run;
+		uint64_t payload[6];
+	};
+};
+_Static_assert(sizeof(struct line) == LINE_BYTES, "a line is a cache line");
+
+#endif

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* map -- the calls that change a space: map, unmap, protect, user words, frames.  Each is one all-or-nothing call of a transaction (tx_run).
+ * A call goes over its range table by table: own the table, change its entries, free it if that left it empty.
+ */
+#include "error.h"
+#include "table.h"
+
+/* Entries of the table at `level` that [va, va + bytes) covers, from va's on. */
+static unsigned chunk(uint64_t va, uint64_t bytes, unsigned level)
+{
+	uint64_t left = FRAME_WORDS - level_index(va, level), n = bytes >> level_shift(level);
+
+	return (unsigned)(n < left ? n : left);
+}
+
+/* ---- map ------------------------------------------------------------------------------------------------------- */
+
+#define MAP_FLAGS                                                                            \
+	(PMPT_PROT_MASK | PMPT_EXT | PMPT_REPLACE | PMPT_ZERO | PMPT_G | PMPT_2M | PMPT_1G | \
+	 PMPT_PWT | PMPT_PCD | PMPT_TAG(15) | PMPT_PKEY(15))
+
+struct map_args {
+	struct pmpt_space *space;
+	uint64_t va, n, pfn;
+	unsigned flags, level;
+};
+
+/* Given frames of the pool: in use as data, or reserved by this transaction. */
+static int frames_given(struct pmpt_tx *tx, uint64_t pfn, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		const pm_word *desc = frames_desc(&tx->pool->frames, pfn + i);
+		uint64_t value = desc ? word_load(desc) : 0;
+
+		if (!desc)
+			return error_set(PMPT_E_FRAME, "frame %#lx is not the pool's", pfn + i);
+		if (desc_count(value) ? desc_kind(value) != DESC_DATA : !tx_reserved(tx, pfn + i))
+			return error_set(
+				PMPT_E_FRAME,
+				"frame %#lx is %s, expected one reserved by this transaction or mapped",
+				pfn + i,
+				desc_kind(value) == DESC_RESERVED ? "reserved for the pool"
+				: desc_count(value)               ? "a table"
+								  : "free");
+		if (tx_fresh(tx, pfn + i))
+			return error_set(PMPT_E_FRAME, "frame %#lx is a table", pfn + i);
+	}
+	return 0;
+}
+
+/* Reserve up to n frames of a level in one run, at least one. */
+static int frames_some(struct pmpt_tx *tx, unsigned level, unsigned n, uint64_t *pfn, unsigned *got)
+{
+	uint64_t frames = level_bytes(level) >> FRAME_SHIFT;
+	int rc;
+
+	for (*got = n; *got > 1; *got /= 2) {
+		rc = tx_frames_try(tx, *got * frames, frames > 1 ? GROUP_FRAMES : 1, pfn);
+		if (rc != PMPT_E_NO_FRAMES)
+			return rc;
+	}
+	return tx_frames_take(tx, frames, frames > 1 ? GROUP_FRAMES : 1, pfn);
+}
+
+/* The entry that stands where a page is to be mapped. */
+static int map_over(struct pmpt_tx *tx, const struct map_args *a, const struct path *p,
+		    uint64_t old)
+{
+	if (!old)
+		return 0;
+	if (!(a->flags & PMPT_REPLACE))
+		return error_set(PMPT_E_MAPPED, "%#lx is mapped", va_sign(p->va));
+	return table_drop_below(tx, old, p->level);
+}
+
+/* Map n pages with frames from pfn on, in the owned table where the path ends. */
+static int map_run(struct pmpt_tx *tx, const struct map_args *a, struct path *p, unsigned n,
+		   uint64_t pfn)
+{
+	uint64_t frames = level_bytes(a->level) >> FRAME_SHIFT;
+	int rc = 0;
+
+	if (!(a->flags & PMPT_EXT))
+		rc = tx_count(
+			tx, pfn, n * frames, DESC_DATA,
+			1); /* before what is replaced is uncounted: the same frame may be in both */
+	for (unsigned i = 0; i < n && !rc; i++, pfn += frames, p->va += level_bytes(a->level)) {
+		rc = map_over(tx, a, p, table_entry(tx, p));
+		if (!rc)
+			rc = table_set(tx, p, leaf_make(pfn, a->flags, a->level));
+	}
+	return rc;
+}
+
+static int map_alloc(struct pmpt_tx *tx, const struct map_args *a, struct path *p, unsigned n)
+{
+	int rc = 0;
+
+	while (n && !rc) {
+		uint64_t pfn = 0;
+		unsigned got = 0;
+
+		rc = frames_some(tx, a->level, n, &pfn, &got);
+		if (!rc && a->flags & PMPT_ZERO) {
+			pm_stream_zero(&tx->pm, region_at(tx->pool->rg, pfn << FRAME_SHIFT),
+				       (got << level_shift(a->level)) / LINE_BYTES);
+			tx->unfenced = true;
+		}
+		if (!rc)
+			rc = map_run(tx, a, p, got, pfn);
+		n -= rc ? 0 : got;
+	}
+	return rc;
+}
+
+/* The table that is to hold the leaves of va; a huge page in the way is split when it may be replaced. */
+static int map_table(struct pmpt_tx *tx, const struct map_args *a, uint64_t va, bool full,
+		     struct path *p)
+{
+	for (;;) {
+		int rc = table_make(tx, a->space, va, a->level, full, p);
+
+		if (rc != PMPT_E_MAPPED || !(a->flags & PMPT_REPLACE))
+			return rc;
+		rc = table_split(tx, p);
+		if (rc)
+			return rc;
+	}
+}
+
+static int map_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct map_args *a = args;
+	uint64_t size = level_bytes(a->level), va = a->va, end = va + a->n * size, pfn = a->pfn;
+	int rc = tx_range(tx, a->space, va, end);
+
+	if (!rc && !(a->flags & PMPT_EXT) && pfn != PMPT_PFN_ALLOC)
+		rc = frames_given(tx, pfn, a->n * (size >> FRAME_SHIFT));
+	while (va < end && !rc) {
+		unsigned n = chunk(va, end - va, a->level);
+		struct path p;
+
+		rc = map_table(tx, a, va, n > FRAME_WORDS / 2, &p);
+		if (rc)
+			break;
+		if (pfn == PMPT_PFN_ALLOC) {
+			rc = map_alloc(tx, a, &p, n);
+		} else {
+			rc = map_run(tx, a, &p, n, pfn);
+			pfn += n * (size >> FRAME_SHIFT);
+		}
+		va += n * size;
+	}
+	return rc;
+}
+
+int pmpt_map(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t n_pages, uint64_t pfn,
+	     unsigned flags)
+{
+	unsigned level = flags & PMPT_1G ? 3 : flags & PMPT_2M ? 2 : 1;
+	uint64_t frames = level_bytes(level) >> FRAME_SHIFT;
+	struct map_args a = {
+		.space = space, .n = n_pages, .pfn = pfn, .flags = flags, .level = level
+	};
+	int rc;
+
+	table_prefetch(space, va);
+	if (flags & ~MAP_FLAGS || !(flags & PMPT_R) || ((flags & PMPT_2M) && (flags & PMPT_1G)))
+		return error_set(
+			-EINVAL,
+			"flags %#x: PMPT_R is needed, at most one of PMPT_2M and PMPT_1G, no unknown bits",
+			flags);
+	if (pfn == PMPT_PFN_ALLOC ? flags & PMPT_EXT : flags & PMPT_ZERO)
+		return error_set(
+			-EINVAL,
+			"flags %#x: PMPT_EXT goes with given frames, PMPT_ZERO with allocated ones",
+			flags);
+	if (n_pages > VA_END / level_bytes(level))
+		return error_set(PMPT_E_ADDRESS, "%lu pages are more than the address space has",
+				 n_pages);
+	rc = va_range(va, n_pages * level_bytes(level), level_bytes(level), &a.va);
+	if (rc)
+		return rc;
+	if (pfn != PMPT_PFN_ALLOC && (pfn % frames || pfn > (ENTRY_PFN >> FRAME_SHIFT) ||
+				      n_pages * frames > (ENTRY_PFN >> FRAME_SHIFT) + 1 - pfn))
+		return error_set(PMPT_E_FRAME,
+				 "frames %#lx + %#lx: not aligned to %#lx, or beyond 40 bits", pfn,
+				 n_pages * frames, frames);
+	return tx_run(space->pool, tx, map_call, &a);
+}
+
+/* ---- unmap and protect ----------------------------------------------------------------------------------------- */
+
+struct range_args {
+	struct pmpt_space *space;
+	uint64_t va, end;
+	unsigned prot;
+};
+
+/* Bytes of [p->va, end) in the table where the path ends. */
+static uint64_t table_bytes(const struct path *p, uint64_t end)
+{
+	uint64_t table_end = (p->va | (level_bytes(p->level + 1) - 1)) + 1;
+
+	return (table_end < end ? table_end : end) - p->va;
+}
+
+/* Walk to the owned table whose entries for va lie wholly in [va, end), or are not present, as high up as can be; leaves that stick out are split. */
+static int range_table(struct pmpt_tx *tx, const struct range_args *a, uint64_t va,
+		       bool whole_tables, struct path *p)
+{
+	unsigned stop = 1;
+
+	while (whole_tables && stop < 3 && !(va % level_bytes(stop + 1)) &&
+	       a->end - va >= level_bytes(stop + 1))
+		stop++;
+	for (;;) {
+		int rc = table_walk_own(tx, a->space, va, stop, p);
+		uint64_t size = level_bytes(p->level);
+
+		if (rc || !entry_is_leaf(table_entry(tx, p), p->level) ||
+		    (!(va % size) && a->end - va >= size))
+			return rc;
+		rc = table_split(tx, p);
+		if (rc)
+			return rc;
+	}
+}
+
+/* Unmap the entries from p->va on that the range covers wholly. */
+static int unmap_table(struct pmpt_tx *tx, const struct range_args *a, struct path *p)
+{
+	uint64_t size = level_bytes(p->level), end = p->va + table_bytes(p, a->end);
+	struct path at = *p;
+	int rc = 0;
+
+	for (; end - at.va >= size && at.va < end && !rc; at.va += size) {
+		uint64_t entry = table_entry(tx, &at);
+
+		if (!entry)
+			continue;
+		rc = table_drop_below(tx, entry, at.level);
+		if (!rc)
+			rc = table_set(tx, &at, 0);
+	}
+	if (rc)
+		return rc;
+	rc = table_drop_empty(tx, p);
+	p->va = at.va;
+	return rc;
+}
+
+static int unmap_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct range_args *a = args;
+	uint64_t va = a->va;
+	int rc = tx_range(tx, a->space, va, a->end);
+
+	while (va < a->end && !rc) {
+		struct path p;
+
+		rc = table_walk(tx, a->space, va, 1,
+				&p); /* a look without owning: holes need no lock */
+		if (rc)
+			return rc;
+		if (p.level > 1 && !table_entry(tx, &p)) {
+			va = (va | (level_bytes(p.level) - 1)) + 1;
+			continue;
+		}
+		rc = range_table(tx, a, va, true, &p);
+		if (rc)
+			return rc;
+		if (level_bytes(p.level) > a->end - va ||
+		    va % level_bytes(p.level)) { /* it went meanwhile */
+			va = (va | (level_bytes(p.level) - 1)) + 1;
+			continue;
+		}
+		rc = unmap_table(tx, a, &p);
+		va = p.va;
+	}
+	return rc;
+}
+
+int pmpt_unmap(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes)
+{
+	struct range_args a = { .space = space };
+	int rc = va_range(va, len_bytes, FRAME_BYTES, &a.va);
+
+	if (rc)
+		return rc;
+	a.end = a.va + len_bytes;
+	return tx_run(space->pool, tx, unmap_call, &a);
+}
+
+static int protect_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct range_args *a = args;
+	uint64_t va = a->va;
+	int rc = tx_range(tx, a->space, va, a->end);
+
+	while (va < a->end && !rc) {
+		struct path p;
+		uint64_t end;
+
+		rc = range_table(tx, a, va, false, &p);
+		if (rc)
+			return rc;
+		end = va + table_bytes(&p, a->end);
+		for (; p.va < end && !rc; p.va += level_bytes(p.level)) {
+			uint64_t entry = table_entry(tx, &p);
+
+			if (p.va != va && p.level > 1 &&
+			    (entry_is_table(entry, p.level) || end - p.va < level_bytes(p.level)))
+				break; /* go down, or split */
+			if (!entry_is_leaf(entry, p.level))
+				return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped",
+						 va_sign(p.va));
+			rc = table_set(tx, &p, leaf_prot(entry, a->prot));
+		}
+		va = p.va;
+	}
+	return rc;
+}
+
+int pmpt_protect(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes, unsigned prot)
+{
+	struct range_args a = { .space = space, .prot = prot };
+	int rc;
+
+	table_prefetch(space, va);
+	if (prot & ~PMPT_PROT_MASK || !(prot & PMPT_R))
+		return error_set(-EINVAL,
+				 "permissions %#x: PMPT_R with any of PMPT_W, PMPT_X, PMPT_U",
+				 prot);
+	rc = va_range(va, len_bytes, FRAME_BYTES, &a.va);
+	if (rc)
+		return rc;
+	a.end = a.va + len_bytes;
+	return tx_run(space->pool, tx, protect_call, &a);
+}
+
+/* ---- user words ------------------------------------------------------------------------------------------------ */
+
+struct user_args {
+	struct pmpt_space *space;
+	unsigned index;
+	uint64_t value;
+};
+
+static int user_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct user_args *a = args;
+	int rc = tx_own_space(tx, a->space);
+
+	return rc ? rc
+		  : tx_set_word(tx,
+				region_off(tx->pool->rg, &a->space->record->user[a->index]) |
+					WHERE_DIR,
+				a->value);
+}
+
+int pmpt_user_set(pmpt_tx *tx, pmpt_space *space, unsigned index, uint64_t value)
+{
+	struct user_args a = { space, index, value };
+
+	if (index >= PMPT_USER_WORDS)
+		return error_set(-EINVAL, "user word %u, a space has %u", index, PMPT_USER_WORDS);
+	return tx_run(space->pool, tx, user_call, &a);
+}
+
+int pmpt_user_get(const pmpt_space *space, unsigned index, uint64_t *value)
+{
+	if (index >= PMPT_USER_WORDS)
+		return error_set(-EINVAL, "user word %u, a space has %u", index, PMPT_USER_WORDS);
+	if (forked(space->pool))
+		return error_set(PMPT_E_FORKED, "space '%s' was opened by the parent process",
+				 space->name);
+	*value = word_load(&space->record->user[index]);
+	return 0;
+}
+
+/* ---- frames ---------------------------------------------------------------------------------------------------- */
+
+struct frame_args {
+	uint64_t n, align;
+	uint64_t *pfn;
+};
+
+static int frame_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct frame_args *a = args;
+
+	return tx_frames_take(tx, a->n, a->align, a->pfn);
+}
+
+int pmpt_frame_alloc(pmpt_tx *tx, uint64_t n_frames, uint64_t align_frames, uint64_t *pfn)
+{
+	struct frame_args a = { n_frames, align_frames, pfn };
+
+	if (!tx || n_frames == 0 || (align_frames != 1 && align_frames != GROUP_FRAMES))
+		return error_set(
+			-EINVAL,
+			"an open transaction, at least one frame, alignment 1 or %u are expected",
+			GROUP_FRAMES);
+	if (n_frames > tx->pool->rg->bytes >> FRAME_SHIFT)
+		return error_set(PMPT_E_NO_FRAMES, "%lu frames are more than the pool has",
+				 n_frames);
+	return tx_run(tx->pool, tx, frame_call, &a);
+}
+
+void *pmpt_frame_ptr(const pmpt_pool *pool, uint64_t pfn)
+{
+	return pfn < pool->rg->bytes >> FRAME_SHIFT ? region_at(pool->rg, pfn << FRAME_SHIFT)
+						    : NULL;
+}
+
+uint64_t pmpt_frame_of(const pmpt_pool *pool, const void *ptr)
+{
+	uint64_t off = region_off(pool->rg, ptr);
+
+	return off < pool->rg->bytes ? off >> FRAME_SHIFT : PMPT_PFN_ALLOC;
+}

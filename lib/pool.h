@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool -- the core object over a region: log, frames, spaces, transactions.  What holds the region is pool_obj.c's business.
+ *
+ * LOCKS, in this order	pool.names > a table's owner (try-lock) > a lane > wal.checkpointer > a group's descriptor lock > frames.lock
+ *	pool.names	the directory of spaces and the handles	(mutex)
+ *	pool.grow	one extent at a time			(mutex, above a lane)
+ */
+#ifndef PMPT_POOL_H
+#define PMPT_POOL_H
+
+#include "frame.h"
+#include "pools.h"
+#include "tx.h"
+
+/* Ranges of the open bulk transaction that are stored home and not committed: readers get PMPT_E_BUSY.  Replaced, never changed. */
+struct bulk_range {
+	const struct pmpt_space *space;
+	uint64_t va, end; /* end 0: the end of the address space */
+};
+struct bulk_ranges {
+	size_t n;
+	struct bulk_range range[];
+};
+
+struct pmpt_space {
+	struct pmpt_pool *pool;
+	const pm_word *root; /* the PML4, constant while a handle is open */
+	struct space_record *record;
+	uint64_t root_pfn;
+	char *base; /* the region's, and its size: what a walk needs */
+	uint64_t bytes;
+	_Atomic bool
+		slow; /* readers must look closer: a bulk transaction is open on it, or this is a forked child */
+	unsigned refs;          /* pool.names; open transactions hold some */
+	_Atomic uint16_t owner; /* transaction that changes the user words, or 0 */
+	char name[PMPT_NAME_MAX + 1];
+};
+
+struct pmpt_pool {
+	struct region region;
+	struct region *rg; /* &region */
+	struct mem mem;
+	struct wal wal;
+	struct frames frames;
+	struct sb *sb;
+	_Atomic(struct bulk_ranges *) bulk_ranges; /* RCU; NULL: none */
+	struct pools_entry pools;
+	_Atomic bool forked; /* this is a child: the handle is dead */
+	unsigned flags;
+	enum pmpt_medium medium;
+	pthread_mutex_t names, grow;
+	struct pmpt_space **space; /* by record; NULL: not open */
+	_Atomic(struct pmpt_tx *) tx[TX_SLOTS];
+	_Atomic uint64_t aborts, conflicts;
+	struct pmpt_recovery recovery;
+	/* Take one more extent object: its offset and size.  NULL: the region cannot grow. */
+	int (*take_extent)(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes);
+	void *ctx;
+	size_t ctx_bytes; /* not 0: ctx is this pool's to free */
+};
+
+/* Open the core over a region whose superblock region_check() accepts: recovers it, finishes an interrupted delete.
+ * rg is copied, what it describes outlives the pool.  Returns as pmpt_open. */
+int core_open(const struct region *rg, unsigned flags, struct pmpt_pool **pool);
+/* checkpoint: false in tests that want to see the log as it stands.  As pmpt_close. */
+int core_close(struct pmpt_pool *pool, bool checkpoint);
+int pool_grow(struct pmpt_pool *pool); /* by one extent.  0; PMPT_E_NO_FRAMES; ... */
+
+static inline bool forked(const struct pmpt_pool *pool)
+{
+	return __builtin_expect(
+		atomic_load_explicit(&((struct pmpt_pool *)pool)->forked, memory_order_relaxed), 0);
+}
+/* 0; PMPT_E_FORKED; PMPT_E_READ_ONLY. */
+int pool_writable(struct pmpt_pool *pool);
+
+/* space.c */
+void space_hold(struct pmpt_space *space); /* one reference more; pmpt_space_close gives it back */
+int spaces_resume(struct pmpt_pool *pool); /* finish deletes that a crash interrupted */
+
+#ifdef PMPT_TEST
+extern bool test_skip_recovery; /* sabotage: core_open forgets the log */
+#endif
+
+#endif

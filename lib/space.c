@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* space -- named address spaces: records in the directory, handles in DRAM.
+ *
+ * STATES of a record	FREE -> LIVE (create: record, PML4 and its count in one transaction) -> DELETING (one transaction: the name is gone) ->
+ *			FREE (bounded transactions free what is mapped, the last one the PML4 and the record; resumed at open)
+ * LOCKS	pool.names for the directory and the table of handles, held over the transactions that change a record.
+ */
+#include <string.h>
+
+#include "error.h"
+#include "table.h"
+
+static struct space_record *record_at(const struct pmpt_pool *pool, uint32_t i)
+{
+	return (struct space_record *)region_at(pool->rg, pool->sb->directory) + i;
+}
+
+static enum space_state record_state(const struct space_record *r)
+{
+	return (enum space_state)(word_load(&r->state) & 0xff);
+}
+
+static void record_name(const struct space_record *r, char name[PMPT_NAME_MAX + 1])
+{
+	uint64_t word[8];
+
+	for (int i = 0; i < 8; i++)
+		word[i] = word_load(&r->name[i]);
+	memcpy(name, word, PMPT_NAME_MAX + 1);
+	name[PMPT_NAME_MAX] = 0;
+}
+
+/* ---- names ----------------------------------------------------------------------------------------------------- */
+
+/* Length of the UTF-8 character at s, at most `left` bytes; 0: it is none, or a control character. */
+static size_t utf8_char(const unsigned char *s, size_t left)
+{
+	static const uint32_t least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t n = s[0] < 0x80       ? 1
+		   : s[0] >> 5 == 6  ? 2
+		   : s[0] >> 4 == 14 ? 3
+		   : s[0] >> 3 == 30 ? 4
+				     : 0;
+	uint32_t c;
+
+	if (n == 0 || n > left)
+		return 0;
+	c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++) {
+		if (s[i] >> 6 != 2)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) || c < 0x20 ||
+	    (c >= 0x7f && c < 0xa0))
+		return 0;
+	return n;
+}
+
+static int name_check(const char *name)
+{
+	size_t len = name ? strnlen(name, PMPT_NAME_MAX + 1) : 0;
+
+	if (len == 0)
+		return error_set(PMPT_E_NAME, "the name of a space is empty");
+	if (len > PMPT_NAME_MAX)
+		return error_set(PMPT_E_NAME, "the name of a space is longer than %u bytes",
+				 PMPT_NAME_MAX);
+	for (size_t i = 0, n; i < len; i += n) {
+		n = utf8_char((const unsigned char *)name + i, len - i);
+		if (n == 0)
+			return error_set(
+				PMPT_E_NAME,
+				"the name of a space is not UTF-8, or has a control character, at byte %zu",
+				i);
+	}
+	return 0;
+}
+
+/* Index of the live space of that name, or n_spaces. */
+static uint32_t find(const struct pmpt_pool *pool, const char *name)
+{
+	char other[PMPT_NAME_MAX + 1];
+	uint32_t i;
+
+	for (i = 0; i < pool->sb->n_spaces; i++) {
+		if (record_state(record_at(pool, i)) != SPACE_LIVE)
+			continue;
+		record_name(record_at(pool, i), other);
+		if (!strcmp(other, name))
+			break;
+	}
+	return i;
+}
+
+static int set_name(struct pmpt_tx *tx, struct space_record *r, const char *name)
+{
+	uint64_t word[8] = { 0 };
+	int rc = 0;
+
+	memcpy(word, name, strlen(name));
+	for (int i = 0; i < 8 && !rc; i++)
+		rc = tx_set_word(tx, region_off(tx->pool->rg, &r->name[i]) | WHERE_DIR, word[i]);
+	return rc;
+}
+
+static int set_word(struct pmpt_tx *tx, pm_word *word, uint64_t value)
+{
+	return tx_set_word(tx, region_off(tx->pool->rg, word) | WHERE_DIR, value);
+}
+
+/* ---- handles --------------------------------------------------------------------------------------------------- */
+
+/* pool.names is held. */
+static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
+{
+	struct space_record *r = record_at(pool, i);
+	struct pmpt_space *space = pool->space[i];
+	uint64_t root = word_load(&r->root);
+	const pm_word *desc = frames_desc(&pool->frames, root >> FRAME_SHIFT);
+
+	if (space) {
+		space->refs++;
+		*out = space;
+		return 0;
+	}
+	if (root % FRAME_BYTES || !desc || desc_kind(word_load(desc)) != DESC_TABLE ||
+	    !desc_count(word_load(desc)))
+		return error_set(PMPT_E_CORRUPT,
+				 "space record at offset %#lx: root %#lx is no table",
+				 region_off(pool->rg, r), root);
+	space = mem_zalloc(&pool->mem, sizeof(*space));
+	if (!space)
+		return error_set(-ENOMEM, "no memory for a space");
+	space->pool = pool;
+	space->record = r;
+	space->root = region_at(pool->rg, root);
+	space->root_pfn = root >> FRAME_SHIFT;
+	space->base = pool->rg->base;
+	space->bytes = pool->rg->bytes;
+	space->refs = 1;
+	record_name(r, space->name);
+	pool->space[i] = space;
+	*out = space;
+	return 0;
+}
+
+static void handle_close(struct pmpt_space *space)
+{
+	struct pmpt_pool *pool = space->pool;
+
+	if (--space->refs)
+		return;
+	pool->space[space->record - record_at(pool, 0)] = NULL;
+	mem_free(&pool->mem, space, sizeof(*space));
+}
+
+int pmpt_space_open(pmpt_pool *pool, const char *name, pmpt_space **space)
+{
+	uint32_t i;
+	int rc = name_check(name);
+
+	if (!rc && forked(pool))
+		rc = error_set(PMPT_E_FORKED, "the pool was opened by the parent process");
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&pool->names);
+	i = find(pool, name);
+	rc = i < pool->sb->n_spaces ? handle_open(pool, i, space)
+				    : error_set(PMPT_E_NO_SPACE, "no space '%s'", name);
+	pthread_mutex_unlock(&pool->names);
+	return rc;
+}
+
+void pmpt_space_close(pmpt_space *space)
+{
+	struct pmpt_pool *pool;
+
+	if (!space)
+		return;
+	pool = space->pool;
+	pthread_mutex_lock(&pool->names);
+	handle_close(space);
+	pthread_mutex_unlock(&pool->names);
+}
+
+void space_hold(struct pmpt_space *space)
+{
+	pthread_mutex_lock(&space->pool->names);
+	space->refs++;
+	pthread_mutex_unlock(&space->pool->names);
+}
+
+const char *pmpt_space_name(const pmpt_space *space) { return space->name; }
+pmpt_pool *pmpt_space_pool(const pmpt_space *space) { return space->pool; }
+
+int pmpt_space_list(pmpt_pool *pool, int (*fn)(void *ctx, const char *name), void *ctx)
+{
+	char name[PMPT_NAME_MAX + 1];
+	int rc = 0;
+
+	for (uint32_t i = 0; i < pool->sb->n_spaces && !rc; i++) {
+		bool live;
+
+		pthread_mutex_lock(&pool->names);
+		live = record_state(record_at(pool, i)) == SPACE_LIVE;
+		record_name(record_at(pool, i), name);
+		pthread_mutex_unlock(&pool->names);
+		if (live)
+			rc = fn(ctx, name);
+	}
+	return rc;
+}
+
+/* ---- create and rename ----------------------------------------------------------------------------------------- */
+
+struct record_args {
+	struct space_record *record;
+	const char *name;
+	struct pmpt_space *space;
+};
+
+static int create_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct record_args *a = args;
+	uint64_t pfn = 0;
+	int rc = tx_fresh_table(tx, false, &pfn);
+
+	if (!rc)
+		rc = set_word(tx, &a->record->state, SPACE_LIVE);
+	if (!rc)
+		rc = set_word(tx, &a->record->root, pfn << FRAME_SHIFT);
+	for (unsigned i = 0; i < PMPT_USER_WORDS && !rc; i++)
+		rc = set_word(tx, &a->record->user[i], 0);
+	return rc ? rc : set_name(tx, a->record, a->name);
+}
+
+int pmpt_space_create(pmpt_pool *pool, const char *name, pmpt_space **space)
+{
+	uint32_t i = 0;
+	int rc = name_check(name);
+
+	if (!rc)
+		rc = pool_writable(pool);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&pool->names);
+	if (find(pool, name) < pool->sb->n_spaces) {
+		rc = error_set(PMPT_E_EXISTS, "a space '%s' exists", name);
+	} else {
+		while (i < pool->sb->n_spaces && record_state(record_at(pool, i)) != SPACE_FREE)
+			i++;
+		if (i == pool->sb->n_spaces)
+			rc = error_set(PMPT_E_SPACES_FULL, "the pool has its %u spaces", i);
+	}
+	if (!rc)
+		rc = tx_run(pool, NULL, create_call,
+			    &(struct record_args){ .record = record_at(pool, i), .name = name });
+	if (!rc)
+		rc = handle_open(pool, i, space);
+	pthread_mutex_unlock(&pool->names);
+	return rc;
+}
+
+static int rename_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct record_args *a = args;
+
+	return set_name(tx, a->record, a->name);
+}
+
+int pmpt_space_rename(pmpt_pool *pool, const char *from, const char *to)
+{
+	uint32_t i;
+	int rc = name_check(from);
+
+	if (!rc)
+		rc = name_check(to);
+	if (!rc)
+		rc = pool_writable(pool);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&pool->names);
+	i = find(pool, from);
+	if (i == pool->sb->n_spaces)
+		rc = error_set(PMPT_E_NO_SPACE, "no space '%s'", from);
+	else if (find(pool, to) < pool->sb->n_spaces)
+		rc = error_set(PMPT_E_EXISTS, "a space '%s' exists", to);
+	if (!rc)
+		rc = tx_run(pool, NULL, rename_call,
+			    &(struct record_args){ .record = record_at(pool, i), .name = to });
+	if (!rc && pool->space[i])
+		memcpy(pool->space[i]->name, to, strlen(to) + 1);
+	pthread_mutex_unlock(&pool->names);
+	return rc;
+}
+
+/* ---- delete ---------------------------------------------------------------------------------------------------- */
+
+static int delete_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct record_args *a = args;
+	int rc = set_word(tx, &a->record->state, SPACE_DELETING);
+
+	return rc ? rc : set_name(tx, a->record, "");
+}
+
+/* The space is empty: its PML4 and its record go. */
+static int forget_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct record_args *a = args;
+	int rc = tx_own(tx, a->space->root_pfn);
+
+	if (!rc)
+		rc = tx_drop_table(tx, a->space->root_pfn);
+	if (!rc)
+		rc = set_word(tx, &a->record->state, SPACE_FREE);
+	return rc ? rc : set_word(tx, &a->record->root, 0);
+}
+
+/* The first thing that is mapped at or above va, or VA_END. */
+static uint64_t first_mapped(const struct pmpt_space *space, uint64_t va)
+{
+	while (va < VA_END) {
+		const pm_word *table = space->root;
+		unsigned level = 4;
+		uint64_t entry;
+
+		for (; entry = word_load(&table[level_index(va, level)]),
+		       entry_is_table(entry, level);
+		     level--) {
+			if (entry_pfn(entry) >= space->pool->rg->bytes >> FRAME_SHIFT)
+				return va; /* damaged: the unmap will say so */
+			table = region_at(space->pool->rg, entry & ENTRY_PFN);
+		}
+		if (entry)
+			return va;
+		va = (va | (level_bytes(level) - 1)) + 1;
+	}
+	return VA_END;
+}
+
+/* Unmap all in transactions that fit in the log, then forget the space.  The record is DELETING, the handle the only one. */
+static int delete_rest(struct pmpt_space *space)
+{
+	uint64_t step = level_bytes(4);
+	int rc = 0;
+
+	for (uint64_t va = first_mapped(space, 0); va < VA_END; va = first_mapped(space, va)) {
+		va &= ~(step - 1);
+		rc = pmpt_unmap(NULL, space, va_sign(va), step);
+		if (rc == PMPT_E_TX_TOO_LARGE && step > FRAME_BYTES)
+			step /= 512;
+		else if (rc)
+			return rc;
+		else if (!((va + step) & (step * 512 - 1)) && step < level_bytes(4))
+			step *= 512;
+	}
+	return tx_run(space->pool, NULL, forget_call,
+		      &(struct record_args){ .record = space->record, .space = space });
+}
+
+int pmpt_space_delete(pmpt_pool *pool, const char *name)
+{
+	struct pmpt_space *space = NULL;
+	uint32_t i;
+	int rc = name_check(name);
+
+	if (!rc)
+		rc = pool_writable(pool);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&pool->names);
+	i = find(pool, name);
+	if (i == pool->sb->n_spaces)
+		rc = error_set(PMPT_E_NO_SPACE, "no space '%s'", name);
+	else if (pool->space[i])
+		rc = error_set(PMPT_E_BUSY, "space '%s' is open", name);
+	if (!rc)
+		rc = handle_open(pool, i, &space);
+	if (!rc)
+		rc = tx_run(pool, NULL, delete_call,
+			    &(struct record_args){ .record = space->record });
+	pthread_mutex_unlock(&pool->names);
+	if (!rc)
+		rc = delete_rest(space); /* nobody can open it any more */
+	if (space)
+		pmpt_space_close(space);
+	return rc;
+}
+
+int spaces_resume(struct pmpt_pool *pool)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < pool->sb->n_spaces && !rc; i++) {
+		struct pmpt_space *space;
+
+		if (record_state(record_at(pool, i)) != SPACE_DELETING)
+			continue;
+		pthread_mutex_lock(&pool->names);
+		rc = handle_open(pool, i, &space);
+		pthread_mutex_unlock(&pool->names);
+		if (!rc) {
+			rc = delete_rest(space);
+			pmpt_space_close(space);
+		}
+	}
+	return rc;
+}

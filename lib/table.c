@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* table -- see table.h. */
+#include "table.h"
+
+#include "error.h"
+
+int va_range(uint64_t va, uint64_t len, uint64_t align, uint64_t *first)
+{
+	uint64_t bits = va_bits(va), half_end = bits < VA_END / 2 ? VA_END / 2 : VA_END;
+
+	if (!va_canonical(va))
+		return error_set(PMPT_E_ADDRESS, "address %#lx is not canonical", va);
+	if (va % align || len % align)
+		return error_set(PMPT_E_ADDRESS, "range %#lx + %#lx is not aligned to %#lx", va,
+				 len, align);
+	if (len == 0)
+		return error_set(PMPT_E_ADDRESS, "range at %#lx is empty", va);
+	if (len > half_end - bits)
+		return error_set(PMPT_E_ADDRESS,
+				 "range %#lx + %#lx leaves its half of the address space", va, len);
+	*first = bits;
+	return 0;
+}
+
+/* ---- walk ------------------------------------------------------------------------------------------------------ */
+
+static int link_bad(const struct pmpt_tx *tx, const struct path *p, uint64_t entry)
+{
+	return error_set(PMPT_E_CORRUPT,
+			 "entry %#lx at offset %#lx links a table outside the pool of %#lx bytes",
+			 entry,
+			 (p->pfn[p->level] << FRAME_SHIFT) + 8 * (uint64_t)path_index(p, p->level),
+			 tx->pool->rg->bytes);
+}
+
+int table_walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+	       struct path *p)
+{
+	bool planned = tx->upper || tx->n_fresh;
+
+	p->space = space;
+	p->va = va;
+	p->pfn[4] = space->root_pfn;
+	for (p->level = 4; p->level > stop; p->level--) {
+		uint64_t pfn = p->pfn[p->level], entry;
+		unsigned index = path_index(p, p->level);
+
+		if (planned)
+			entry = tx_entry(tx, pfn, index);
+		else
+			entry = word_load((pm_word *)(void *)(space->base + (pfn << FRAME_SHIFT)) +
+					  index);
+		if (!entry_is_table(entry, p->level))
+			return 0;
+		if (entry_pfn(entry) >= space->bytes >> FRAME_SHIFT)
+			return link_bad(tx, p, entry);
+		p->pfn[p->level - 1] = entry_pfn(entry);
+	}
+	return 0;
+}
+
+/* An owned table really is one. */
+static int table_check(struct pmpt_tx *tx, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, pfn);
+	uint64_t value = desc ? word_load(desc) : 0;
+
+	if (desc && desc_kind(value) == DESC_TABLE && desc_count(value))
+		return 0;
+	return error_set(
+		PMPT_E_CORRUPT,
+		"frame %#lx is linked as a table, its descriptor %#lx at offset %#lx says otherwise",
+		pfn, value, desc ? region_off(tx->pool->rg, desc) : 0);
+}
+
+int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		   struct path *p)
+{
+	for (;;) {
+		int rc = table_walk(tx, space, va, stop, p);
+		size_t owned = tx->n_own;
+		struct path again;
+
+		if (!rc)
+			rc = tx_own(tx, p->pfn[p->level]);
+		if (rc || tx->n_own == owned) /* ours before: nobody else could unlink it */
+			return rc;
+		rc = table_walk(tx, space, va, stop, &again);
+		if (!rc && again.level == p->level && again.pfn[p->level] == p->pfn[p->level])
+			return table_check(tx, p->pfn[p->level]);
+		frames_disown(
+			&tx->pool->frames,
+			tx->own[--tx->n_own]); /* it was unlinked, or linked deeper, before it was ours */
+		if (rc)
+			return rc;
+	}
+}
+
+int table_own_above(struct pmpt_tx *tx, const struct path *p, unsigned level)
+{
+	return tx_own(tx, p->pfn[level]);
+}
+
+int table_set(struct pmpt_tx *tx, const struct path *p, uint64_t value)
+{
+	tx->upper |= p->level > 1;
+	return tx_set_entry(tx, p->pfn[p->level], path_index(p, p->level), value);
+}
+
+int table_make(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop, bool full,
+	       struct path *p)
+{
+	int rc = table_walk_own(tx, space, va, stop, p);
+
+	while (!rc && p->level > stop) {
+		uint64_t pfn = 0;
+
+		if (table_entry(tx, p) & ENTRY_P)
+			return error_set(PMPT_E_MAPPED, "a huge page maps %#lx", va_sign(va));
+		rc = tx_fresh_table(tx, full && p->level == stop + 1, &pfn);
+		if (!rc)
+			rc = table_set(tx, p, pfn << FRAME_SHIFT | ENTRY_LINK);
+		if (!rc)
+			p->pfn[--p->level] = pfn;
+	}
+	return rc;
+}
+
+/* ---- drop ------------------------------------------------------------------------------------------------------ */
+
+int leaf_count(struct pmpt_tx *tx, uint64_t entry, unsigned level, int delta)
+{
+	if (entry & ENTRY_EXT)
+		return 0;
+	return tx_count(tx, entry_pfn(entry), level_bytes(level) >> FRAME_SHIFT, DESC_DATA, delta);
+}
+
+int table_own_below(struct pmpt_tx *tx, uint64_t entry, unsigned level)
+{
+	int rc;
+
+	if (!entry_is_table(entry, level))
+		return 0;
+	if (entry_pfn(entry) >= tx->pool->rg->bytes >> FRAME_SHIFT)
+		return error_set(PMPT_E_CORRUPT, "entry %#lx links a table outside the pool",
+				 entry);
+	rc = rule_on(RULE_F8_EXCLUDE) ? tx_own(tx, entry_pfn(entry))
+				      : 0; /* excludes writers below [F8] */
+	if (!rc && !tx_fresh(tx, entry_pfn(entry)))
+		rc = table_check(tx, entry_pfn(entry));
+	for (unsigned i = 0; level > 2 && i < FRAME_WORDS && !rc; i++)
+		rc = table_own_below(tx, tx_entry(tx, entry_pfn(entry), i), level - 1);
+	return rc;
+}
+
+static int drop_entry(struct pmpt_tx *tx, uint64_t entry, unsigned level)
+{
+	uint64_t pfn = entry_pfn(entry);
+	int rc = 0;
+
+	if (entry_is_leaf(entry, level))
+		return leaf_count(tx, entry, level, -1);
+	if (!entry_is_table(entry, level))
+		return 0;
+	for (unsigned i = 0; i < FRAME_WORDS && !rc; i++)
+		rc = drop_entry(tx, tx_entry(tx, pfn, i), level - 1);
+	return rc ? rc : tx_drop_table(tx, pfn);
+}
+
+int table_drop_below(struct pmpt_tx *tx, uint64_t entry, unsigned level)
+{
+	int rc = table_own_below(tx, entry, level);
+
+	return rc ? rc : drop_entry(tx, entry, level);
+}
+
+static bool table_empty(const struct pmpt_tx *tx, uint64_t pfn, unsigned near)
+{
+	for (unsigned i = 0; i < FRAME_WORDS;
+	     i++) { /* neighbours first: in a full table one of them ends it */
+		if (tx_entry(tx, pfn, (near + i) % FRAME_WORDS))
+			return false;
+	}
+	return true;
+}
+
+int table_drop_empty(struct pmpt_tx *tx, const struct path *end)
+{
+	struct path p = *end;
+	int rc = 0;
+
+	while (!rc && p.level < 4 && table_empty(tx, p.pfn[p.level], path_index(&p, p.level))) {
+		rc = tx_drop_table(tx, p.pfn[p.level]);
+		p.level++;
+		if (!rc)
+			rc = table_own_above(tx, &p, p.level);
+		if (!rc)
+			rc = table_set(tx, &p, 0);
+	}
+	return rc;
+}
+
+int table_split(struct pmpt_tx *tx, const struct path *p)
+{
+	uint64_t entry = table_entry(tx, p), pfn = 0;
+	unsigned level = p->level - 1;
+	uint64_t leaf = level == 1 ? entry & ~ENTRY_PS : entry;
+	int rc = tx_fresh_table(tx, true, &pfn);
+
+	for (unsigned i = 0; i < FRAME_WORDS && !rc;
+	     i++) /* counts stay: each frame keeps its one reference [F4] */
+		rc = tx_set_entry(tx, pfn, i, leaf + i * level_bytes(level));
+	return rc ? rc : table_set(tx, p, pfn << FRAME_SHIFT | ENTRY_LINK);
+}
+
+/* ---- leaves ---------------------------------------------------------------------------------------------------- */
+
+uint64_t leaf_prot(uint64_t entry, unsigned prot)
+{
+	entry &= ~(ENTRY_W | ENTRY_U | ENTRY_NX);
+	return entry | (prot & PMPT_W ? ENTRY_W : 0) | (prot & PMPT_U ? ENTRY_U : 0) |
+	       (prot & PMPT_X ? 0 : ENTRY_NX);
+}
+
+uint64_t leaf_make(uint64_t pfn, unsigned flags, unsigned level)
+{
+	uint64_t entry = pfn << FRAME_SHIFT | ENTRY_P |
+			 (uint64_t)PMPT_TAG_OF(flags) << ENTRY_TAG_SHIFT |
+			 (uint64_t)PMPT_PKEY_OF(flags) << ENTRY_PKEY_SHIFT;
+
+	entry |= (flags & PMPT_EXT ? ENTRY_EXT : 0) | (flags & PMPT_G ? ENTRY_G : 0) |
+		 (flags & PMPT_PWT ? ENTRY_PWT : 0) | (flags & PMPT_PCD ? ENTRY_PCD : 0) |
+		 (level > 1 ? ENTRY_PS : 0);
+	return leaf_prot(entry, flags);
+}
+
+void leaf_decode(uint64_t entry, unsigned level, uint64_t va, struct pmpt_mapping *m)
+{
+	unsigned flags = PMPT_R;
+
+	flags |= (entry & ENTRY_W ? PMPT_W : 0u) | (entry & ENTRY_U ? PMPT_U : 0u) |
+		 (entry & ENTRY_NX ? 0u : PMPT_X) | (entry & ENTRY_EXT ? PMPT_EXT : 0u) |
+		 (entry & ENTRY_G ? PMPT_G : 0u) | (entry & ENTRY_PWT ? PMPT_PWT : 0u) |
+		 (entry & ENTRY_PCD ? PMPT_PCD : 0u) |
+		 (level == 2   ? PMPT_2M
+		  : level == 3 ? PMPT_1G
+			       : 0u) |
+		 PMPT_TAG(entry >> ENTRY_TAG_SHIFT) | PMPT_PKEY(entry >> ENTRY_PKEY_SHIFT);
+	*m = (struct pmpt_mapping){ .va = va_sign(va & ~(level_bytes(level) - 1)),
+				    .page_bytes = level_bytes(level),
+				    .pfn = entry_pfn(entry),
+				    .entry = entry,
+				    .flags = flags,
+				    .level = level };
+}

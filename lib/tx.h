@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tx -- transactions: what is planned in DRAM, and how it is committed.
+ *
+ * A transaction plans in DRAM: new values of words, count deltas, fresh tables (as shadows), frames reserved.  Every table that it changes, frees or
+ * makes is its own (frames_own, a try-lock) until it ends, so a plan stays true until the commit: nothing is validated again.
+ * ORDER (redo)	fresh tables and the caller's frames -> F1 -> lane -> descriptor locks, deltas become absolute words -> wal_commit -> unlock
+ * LOCKS	pool.h
+ */
+#ifndef PMPT_TX_H
+#define PMPT_TX_H
+
+#include "wset.h"
+
+/* Every thread that has begun a transaction keeps a slot; the rest is for more at once in a thread. */
+#define TX_SLOTS (PMPT_TX_MAX + 768u)
+
+struct pmpt_pool;
+struct pmpt_space;
+struct bulk_range;
+
+struct fresh { /* a table that this transaction makes */
+	uint64_t pfn;
+	uint64_t *shadow; /* its content, FRAME_WORDS */
+	bool zeroed;      /* the frame durably holds zeros */
+	bool dead;        /* dropped again */
+};
+
+struct frame_run {
+	uint64_t pfn, n;
+};
+
+#define DELTA_LIVE   \
+	((uint64_t)1 \
+	 << 8) /* the frame was in use when it was first counted, and must still be at the commit */
+
+enum note_kind { NOTE_WORD, NOTE_DELTA, NOTE_SHADOW, NOTE_DEAD };
+struct note { /* how to take back a change of something older than the call that changed it */
+	enum note_kind kind;
+	size_t index;
+	uint64_t old;
+};
+
+struct tx_mark { /* a state to roll back to */
+	size_t words, deltas, fresh, reserved, notes, ranges;
+	uint64_t dropped;
+};
+
+struct savepoint {
+	uint64_t serial;
+	struct tx_mark mark;
+};
+
+struct pmpt_tx {
+	struct pmpt_pool *pool;
+	_Atomic uint32_t busy; /* the slot is taken */
+	uint16_t id;           /* slot + 1 */
+	bool bound; /* the slot is its thread's until that ends: no locked instruction to take it */
+	_Atomic bool open;
+	bool bulk, spilled;
+	bool marked;   /* mark is not all zero */
+	bool unfenced; /* this port has flushed or streamed since its last fence */
+	const void *thread;
+	struct pm pm;
+	struct wset words; /* old: as home, without A and D */
+	struct wset
+		deltas; /* by descriptor; old: kind a frame gets that was free, | DELTA_LIVE; new: delta, two's complement */
+	struct wset fresh_index; /* PFN -> index in fresh */
+	struct fresh *fresh;
+	struct frame_run *reserved;
+	struct note *note;
+	struct savepoint *savepoint;
+	uint64_t *own;                 /* PFNs of owned tables */
+	struct pmpt_space **own_space; /* spaces whose user words are owned */
+	struct pmpt_space **held;      /* spaces whose handles may not go before the end */
+	struct bulk_range *range;      /* bulk: what readers may not see */
+	size_t n_fresh, room_fresh, n_reserved, room_reserved, n_notes, room_notes, n_savepoints,
+		room_savepoints, n_own, room_own, n_own_spaces, n_held, room_held, room_own_spaces,
+		n_ranges, room_ranges;
+	uint64_t serial;     /* of the next savepoint */
+	uint64_t dropped;    /* tables dropped */
+	bool upper;          /* the plan changes tables above level 1 */
+	struct tx_mark mark; /* at the beginning of the call in progress */
+	/* The plan as words to log: list[0..n_list), descriptors from list_desc on, ascending. */
+	struct wal_word *list;
+	size_t n_list, room_list, list_desc;
+	uint64_t changes, measured_changes,
+		measured_lines; /* when list was last measured against the room */
+	_Atomic uint64_t commits;
+};
+
+/* The plan has more than words. */
+static inline bool tx_planned(const struct pmpt_tx *tx)
+{
+	return (tx->deltas.n | tx->n_fresh | tx->n_reserved | tx->n_notes | tx->n_ranges |
+		tx->dropped) != 0;
+}
+
+typedef int tx_fn(struct pmpt_tx *tx, const void *args);
+/* Run fn as one call on tx: all of it or nothing.  tx NULL: as a transaction of its own, tried again on conflicts. */
+int tx_run(struct pmpt_pool *pool, struct pmpt_tx *tx, tx_fn *fn, const void *args);
+
+int tx_own(struct pmpt_tx *tx, uint64_t pfn); /* 0; PMPT_E_CONFLICT; -ENOMEM */
+int tx_own_space(struct pmpt_tx *tx, struct pmpt_space *space);
+/* An entry as this transaction sees it, without A and D. */
+uint64_t tx_entry(const struct pmpt_tx *tx, uint64_t pfn, unsigned index);
+/* Its table is owned.  0 or -ENOMEM. */
+int tx_set_entry(struct pmpt_tx *tx, uint64_t pfn, unsigned index, uint64_t value);
+uint64_t tx_word(const struct pmpt_tx *tx, uint64_t where); /* any other word */
+int tx_set_word(struct pmpt_tx *tx, uint64_t where, uint64_t value);
+/* One reference more (+1) or less (-1) to each of n frames.  kind: what a free frame becomes.  0; PMPT_E_COUNT; PMPT_E_FRAME; -ENOMEM. */
+int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, enum desc_kind kind, int delta);
+/* Reserve frames, after a checkpoint and growth if need be.  0; PMPT_E_NO_FRAMES; ... */
+int tx_frames_take(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn);
+/* The same from what is free at once, with no message. */
+int tx_frames_try(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn);
+bool tx_reserved(const struct pmpt_tx *tx, uint64_t pfn); /* reserved by this transaction */
+/* A fresh, owned, empty table.  full: most of it will be filled.  Its count is 1. */
+int tx_fresh_table(struct pmpt_tx *tx, bool full, uint64_t *pfn);
+/* The fresh table in this frame, or NULL. */
+struct fresh *tx_fresh(const struct pmpt_tx *tx, uint64_t pfn);
+/* An owned table that nothing links any more: its frame will be free. */
+int tx_drop_table(struct pmpt_tx *tx, uint64_t pfn);
+/* A bulk transaction changes [va, end) of the space. */
+int tx_range(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t end);
+int tx_check(const struct pmpt_tx *tx); /* 0; PMPT_E_TX_STATE; PMPT_E_FORKED; PMPT_E_READ_ONLY */
+void tx_free(struct pmpt_tx *tx);       /* an idle slot's memory */
+
+/* commit.c */
+int commit_plan(struct pmpt_tx *tx, bool deltas); /* fill list */
+size_t commit_room(const struct pmpt_tx *tx);     /* lines that the log has for it */
+int bulk_spill(struct pmpt_tx *tx);               /* the plan but for its deltas home, as a batch */
+void tx_end(struct pmpt_tx *tx);                  /* unlock all, forget the plan, free the slot */
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wset -- a set of words by `where`, in the order of their coming; the last can be taken back.
+ * A transaction has two: new values of words, and count deltas of descriptors. */
+#ifndef PMPT_WSET_H
+#define PMPT_WSET_H
+
+#include "wal.h"
+
+#define WSET_LINEAR 8 /* up to here a search looks at all */
+
+struct wset {
+	struct mem *mem;
+	struct wal_word *word;
+	size_t n, room;
+	uint32_t *slot; /* hash table of index + 1, 0: empty; in use when n > WSET_LINEAR */
+	size_t slots, slot_room;
+};
+
+void wset_init(struct wset *set, struct mem *mem);
+void wset_fini(struct wset *set);
+void wset_clear(struct wset *set); /* keeps its memory unless that grew large */
+struct wal_word *wset_find(const struct wset *set,
+			   uint64_t where); /* NULL: not there; valid until the next wset_add */
+/* Add a word that is not there.  Returns 0 or -ENOMEM. */
+int wset_add(struct wset *set, uint64_t where, uint64_t old, uint64_t new);
+void wset_truncate(struct wset *set, size_t n); /* take back the words behind the first n */
+int wset_reserve(struct wset *set,
+		 size_t more); /* so that the next `more` adds cannot fail.  0 or -ENOMEM */
+
+#endif
