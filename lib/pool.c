@@ -121,12 +121,13 @@ int core_open(const struct region *rg, unsigned flags, struct pmpt_pool **out)
 	pool = pool_new(rg, flags);
 	if (!pool)
 		return error_set(-ENOMEM, "no memory for a pool");
+	pools_add(pool);
 	rc = open_parts(pool);
 	if (rc) {
+		pools_remove(pool);
 		pool_free(pool);
 		return rc;
 	}
-	pools_add(pool);
 	*out = pool;
 	return 0;
 }

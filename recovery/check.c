@@ -30,7 +30,7 @@ void check_progress(struct check *c, unsigned permille)
 	c->o->progress(c->o->ctx, permille);
 }
 
-/* ---- superblock and extents --------------------------------------------------------------------- */
+/* ---- superblock and extents ----------------------------------------------------------------- */
 
 static void zeros(struct check *c, const uint8_t *field, size_t len, const char *name)
 {
@@ -67,14 +67,15 @@ static void extent_headers(struct check *c, uint64_t n)
 			continue;
 		off = (off + GROUP_BYTES - 1) & ~(GROUP_BYTES - 1);
 		check_found(c, "extent",
-			    region_has(c->rg, off, FRAME_BYTES) ?
-				    off :
-				    region_off(c->rg, &c->sb->extent[i].off),
+			    region_has(c->rg, off, FRAME_BYTES)
+				    ? off
+				    : region_off(c->rg, &c->sb->extent[i].off),
 			    "%s", pmpt_errormsg());
 	}
 }
 
-/* *readable: out, what they say can be followed.  Returns 0, or the error of what is no pool at all. */
+/* *readable: out, what they say can be followed.  Returns 0, or the error of what is no pool at
+ * all. */
 static int superblock(struct check *c, bool *readable)
 {
 	int rc = region_check(c->rg);
@@ -105,7 +106,7 @@ static int superblock(struct check *c, bool *readable)
 	return 0;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 /* The extents in use; an overlap is a finding. */
 static int extents(struct check *c, bool *readable)

@@ -24,22 +24,23 @@
 
 struct check_options {
 	void (*finding)(void *ctx, const struct pmpt_finding *f); /* may be NULL */
-	void (*progress)(void *ctx, unsigned permille);		  /* may be NULL */
+	void (*progress)(void *ctx, unsigned permille);           /* may be NULL */
 	void *ctx;
 };
 
 /* Verify a region that recovery has brought to rest.  Any bytes may be in it.  The counts are added
- * to those in summary.  Returns 0 (see summary->findings); PMPT_E_NOT_POOL, _VERSION, _TRUNCATED; -ENOMEM. */
+ * to those in summary.  Returns 0 (see summary->findings); PMPT_E_NOT_POOL, _VERSION, _TRUNCATED;
+ * -ENOMEM. */
 int check_region(struct region *rg, struct mem *mem, const struct check_options *o,
 		 struct pmpt_check *summary);
-/* Its two halves, for a region with a log to replay: superblock, extents and log as they were found, and,
- * when that found nothing and replay() has returned 0, directory, tables and counts. */
+/* Its two halves, for a region with a log to replay: superblock, extents and log as they were
+ * found, and, when that found nothing and replay() has returned 0, directory, tables and counts. */
 int check_region_log(struct region *rg, struct mem *mem, const struct check_options *o,
 		     struct pmpt_check *summary);
 int check_region_tree(struct region *rg, struct mem *mem, const struct check_options *o,
 		      struct pmpt_check *summary);
 
-/* ---- inside the verifier ------------------------------------------------------------------------ */
+/* ---- inside the verifier -------------------------------------------------------------------- */
 
 /* What the walk knows of the 512 frames of a group. */
 struct check_group {
@@ -70,22 +71,26 @@ static inline bool check_frame_usable(const struct check *c, uint64_t pfn)
 	return e && pfn >= e->first + e->reserved;
 }
 
-int check_log(struct check *c);		/* superblock and extents are good */
-int check_tree(struct check *c);	/* and c->extents loaded */
+int check_log(struct check *c);  /* superblock and extents are good */
+int check_tree(struct check *c); /* and c->extents loaded */
 
-/* ---- check_map.c -------------------------------------------------------------------------------- */
+/* ---- check_map.c ---------------------------------------------------------------------------- */
 
 #define CHECK_PARTS_MAX 64
 
 struct check_image {
 	unsigned n_parts;
-	struct { int fd; uint64_t from, bytes; } part[CHECK_PARTS_MAX]; /* of the file, in pages */
+	struct {
+		int fd;
+		uint64_t from, bytes;
+	} part[CHECK_PARTS_MAX]; /* of the file, in pages */
 	uint64_t bytes;
-	char *base;		/* private, writable: what is stored there stays there */
-	const char *shared;	/* the file as it is */
+	char *base;         /* private, writable: what is stored there stays there */
+	const char *shared; /* the file as it is */
 };
 
-/* Open a pool file, or the parts of a pool set.  Returns 0; negated errno; PMPT_E_NOT_POOL, _MEDIUM. */
+/* Open a pool file, or the parts of a pool set.  Returns 0; negated errno; PMPT_E_NOT_POOL,
+ * _MEDIUM. */
 int check_image_open(struct check_image *im, const char *path);
 void check_image_close(struct check_image *im);
 /* Does a process have it open?  If not, none can until the image is closed.  0; negated errno. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* check_file -- pmpt_check(): the verifier on a pool file.
  *
- * The file is mapped privately: recovery, run there, is what the next open would do, and not a byte of the file
- * changes.  A closed pool is locked meanwhile, so that nobody opens it.
- * A live pool is looked at in the same way.  Its superblock and lanes are copied first, and compared with
- * the file at the end of a pass: nothing was committed meanwhile iff they are the same, and then what was
- * checked is what a crash in that moment would have left.  Findings must stand in two such passes in a row.
- * An open bulk transaction changes homes all the time: inconclusive.
+ * The file is mapped privately: recovery, run there, is what the next open would do, and not a byte
+ * of the file changes.  A closed pool is locked meanwhile, so that nobody opens it.
+ * A live pool is looked at in the same way.  Its superblock and lanes are copied first, and
+ * compared with the file at the end of a pass: nothing was committed meanwhile iff they are the
+ * same, and then what was checked is what a crash in that moment would have left.  Findings must
+ * stand in two such passes in a row. An open bulk transaction changes homes all the time:
+ * inconclusive.
  */
 #include <string.h>
 #include <unistd.h>
@@ -16,9 +17,16 @@
 #include "replay.h"
 #include "vec.h"
 
-#define PASSES 6
+#define PASSES       6
 #define SEARCH_BYTES ((uint64_t)64 << 20) /* the superblock is looked for in these */
-#define OBJ_ROOT_OFF 0x1800 /* where libpmemobj keeps the offset of its root object */
+#define OBJ_ROOT_OFF 0x1800               /* where libpmemobj keeps the offset of its root object */
+
+struct held {
+	const char *rule;
+	uint64_t off;
+	char *text;
+	size_t bytes;
+};
 
 struct job {
 	struct check_image im;
@@ -26,30 +34,26 @@ struct job {
 	struct mem mem;
 	struct check_options user, own;
 	struct pmpt_check *sum;
-	bool live, moved;	 /* moved: something was committed during the pass */
-	struct held {
-		const char *rule;
-		uint64_t off;
-		char *text;
-		size_t bytes;
-	} *held;		 /* findings of the pass, until it is known that they stand */
+	bool live, moved;  /* moved: something was committed during the pass */
+	struct held *held; /* findings of the pass, until it is known that they stand */
 	size_t n_held, room_held;
 	int held_rc;
 };
 
-/* ---- where the superblock is -------------------------------------------------------------------- */
+/* ---- where the superblock is ---------------------------------------------------------------- */
 
 static bool is_sb(const struct region *rg, uint64_t off, bool crc)
 {
 	const struct sb *sb = region_at(rg, off);
 
-	if (off % LINE_BYTES || !region_has(rg, off, sizeof(*sb)) || memcmp(sb->magic, SB_MAGIC, sizeof(sb->magic)))
+	if (off % LINE_BYTES || !region_has(rg, off, sizeof(*sb)) ||
+	    memcmp(sb->magic, SB_MAGIC, sizeof(sb->magic)) != 0)
 		return false;
 	return !crc || sb->crc == crc32c(~0u, sb, offsetof(struct sb, crc));
 }
 
-/* libpmemobj's root object, else the first whole superblock, else the first magic.  The search reads the file: to fault
- * in a hole of a tmpfs that is full would kill. */
+/* libpmemobj's root object, else the first whole superblock, else the first magic.  The search
+ * reads the file: to fault in a hole of a tmpfs that is full would kill. */
 static int find_sb(struct job *j)
 {
 	struct region *rg = &j->rg;
@@ -74,12 +78,16 @@ static int find_sb(struct job *j)
 	}
 	mem_free(&j->mem, block, step);
 	if (!magic && root >= rg->bytes)
-		return error_set(PMPT_E_TRUNCATED, "%#lx bytes, the superblock should be at offset %#lx", rg->bytes, root);
+		return error_set(PMPT_E_TRUNCATED,
+				 "%#lx bytes, the superblock should be at offset %#lx", rg->bytes,
+				 root);
 	rg->sb_off = magic;
-	return magic ? 0 : error_set(PMPT_E_NOT_POOL, "no libpmpt superblock in the first %#lx bytes", SEARCH_BYTES);
+	return magic ? 0
+		     : error_set(PMPT_E_NOT_POOL, "no libpmpt superblock in the first %#lx bytes",
+				 SEARCH_BYTES);
 }
 
-/* ---- a pool that changes ------------------------------------------------------------------------ */
+/* ---- a pool that changes -------------------------------------------------------------------- */
 
 /* The lanes, and the first line of the bulk lane, which every bulk transaction writes. */
 static uint64_t log_bytes(const struct sb *sb)
@@ -92,24 +100,26 @@ static void hold(struct region *rg, uint64_t off, uint64_t bytes)
 {
 	for (uint64_t at = off & ~(FRAME_BYTES - 1); at < off + bytes; at += FRAME_BYTES) {
 		volatile char *page = rg->base + at;
+		char byte = *page;
 
-		*page = *page;
+		*page = byte;
 	}
 }
 
-/* Superblock and lanes in the file are as they were held.  Recovery has changed the words of the superblock: `words`
- * are the ones from before. */
-static bool unmoved(const struct job *j, const pm_word words[4 * 8])
+/* Superblock and lanes in the file are as they were held.  Recovery has changed the words of the
+ * superblock: `words` are the ones from before. */
+static bool unmoved(const struct job *j, const char words[4 * LINE_BYTES])
 {
 	const struct sb *sb = region_sb(&j->rg);
 	const char *shared = j->im.shared;
 
-	return !memcmp(shared + j->rg.sb_off + offsetof(struct sb, checkpoint_lsn), words, 4 * LINE_BYTES) &&
+	return !memcmp(shared + j->rg.sb_off + offsetof(struct sb, checkpoint_lsn), words,
+		       4 * LINE_BYTES) &&
 	       !memcmp(shared + sb->lanes, region_at(&j->rg, sb->lanes), log_bytes(sb)) &&
 	       !memcmp(shared + sb->bulk, region_at(&j->rg, sb->bulk), LINE_BYTES);
 }
 
-/* ---- findings ----------------------------------------------------------------------------------- */
+/* ---- findings ------------------------------------------------------------------------------- */
 
 static void keep(void *ctx, const struct pmpt_finding *f)
 {
@@ -117,7 +127,8 @@ static void keep(void *ctx, const struct pmpt_finding *f)
 	size_t bytes = strlen(f->message) + 1;
 	char *text = mem_alloc(&j->mem, bytes);
 
-	if (!text || vec_reserve(&j->mem, &j->held, &j->room_held, j->n_held + 1, sizeof(*j->held))) {
+	if (!text ||
+	    vec_reserve(&j->mem, &j->held, &j->room_held, j->n_held + 1, sizeof(*j->held))) {
 		mem_free(&j->mem, text, bytes);
 		j->held_rc = error_set(-ENOMEM, "no memory for %zu findings", j->n_held + 1);
 		return;
@@ -147,13 +158,14 @@ static void release(struct job *j, bool say)
 {
 	for (size_t i = 0; i < j->n_held; i++) {
 		if (say)
-			tell(j, &(struct pmpt_finding){ j->held[i].rule, j->held[i].off, j->held[i].text });
+			tell(j, &(struct pmpt_finding){ j->held[i].rule, j->held[i].off,
+							j->held[i].text });
 		mem_free(&j->mem, j->held[i].text, j->held[i].bytes);
 	}
 	j->n_held = 0;
 }
 
-/* ---- a pass ------------------------------------------------------------------------------------- */
+/* ---- a pass --------------------------------------------------------------------------------- */
 
 static int recover_and_check(struct job *j)
 {
@@ -169,12 +181,13 @@ static int recover_and_check(struct job *j)
 
 static int pass(struct job *j)
 {
-	_Alignas(LINE_BYTES) pm_word words[4 * 8];
+	char words[4 * LINE_BYTES]; /* of the superblock, as they were found */
 	struct sb *sb;
 	int rc = check_image_map(&j->im);
 
 	j->rg = (struct region){ .base = j->im.base, .bytes = j->im.bytes };
-	pm_medium_init(&j->rg.medium, j->rg.base, j->rg.bytes, PM_CACHE_LINE); /* the copy need not be durable */
+	pm_medium_init(&j->rg.medium, j->rg.base, j->rg.bytes,
+		       PM_CACHE_LINE); /* the copy need not be durable */
 	if (!rc)
 		rc = find_sb(j);
 	if (rc)
@@ -183,7 +196,7 @@ static int pass(struct job *j)
 	*j->sum = (struct pmpt_check){ .live = j->live };
 	if (j->live)
 		hold(&j->rg, j->rg.sb_off, sizeof(*sb));
-	memcpy(words, &sb->checkpoint_lsn, sizeof(words));
+	memcpy(words, (const char *)sb + offsetof(struct sb, checkpoint_lsn), sizeof(words));
 	rc = region_check(&j->rg);
 	if (!rc && j->live) {
 		hold(&j->rg, sb->lanes, log_bytes(sb));
@@ -216,20 +229,26 @@ static int live_passes(struct job *j)
 		found = !j->moved;
 		release(j, false);
 	}
-	return error_set(PMPT_E_BUSY_CHECK, "the pool is open and changed in each of %u passes", PASSES);
+	return error_set(PMPT_E_BUSY_CHECK, "the pool is open and changed in each of %u passes",
+			 PASSES);
 }
 
 int pmpt_check(const char *path, void (*fn)(void *ctx, const struct pmpt_finding *f),
-	       void (*progress_fn)(void *ctx, unsigned permille), void *ctx, struct pmpt_check *summary)
+	       void (*progress_fn)(void *ctx, unsigned permille), void *ctx,
+	       struct pmpt_check *summary)
 {
 	struct pmpt_check sum = { 0 };
-	struct job j = { .user = { fn, progress_fn, ctx }, .own = { keep, progress, &j }, .sum = &sum };
+	struct job j = { .user = { fn, progress_fn, ctx },
+			 .own = { keep, progress, &j },
+			 .sum = &sum };
 	int rc;
 
 	if (!path)
 		return error_set(-EINVAL, "no path");
 	if (!__builtin_cpu_supports("sse4.2"))
-		return error_set(PMPT_E_CPU, "this processor lacks SSE4.2, whose crc32 instruction the log needs");
+		return error_set(
+			PMPT_E_CPU,
+			"this processor lacks SSE4.2, whose crc32 instruction the log needs");
 	rc = mem_init(&j.mem);
 	if (rc)
 		return rc;

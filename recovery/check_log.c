@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* check_log -- the verifier's look at the log as it was found.
  *
- * What a crash may leave, and is no finding: stale lines of an earlier lap or an older run, which are dead;
- * in each half at most one transaction of which only some lines landed, at its end.  A gap cannot be told
- * from damage but by what is live behind it: a lane goes on only behind a fence, so whatever does not belong
- * to the transaction at the gap is a committed one that recovery will not reach.
+ * What a crash may leave, and is no finding: stale lines of an earlier lap or an older run, which
+ * are dead; in each half at most one transaction of which only some lines landed, at its end.  A
+ * gap cannot be told from damage but by what is live behind it: a lane goes on only behind a fence,
+ * so whatever does not belong to the transaction at the gap is a committed one that recovery will
+ * not reach.
  */
 #include "check.h"
 #include "error.h"
@@ -16,7 +17,7 @@ struct log {
 	struct check *c;
 	uint32_t seed;
 	uint64_t checkpoint, limit, bulk_from;
-	uint64_t *live; /* offsets of the lines that recovery would apply; bit 0: of the bulk lane */
+	uint64_t *live; /* offsets of lines that recovery applies; bit 0: of the bulk lane */
 	size_t n_live, room_live;
 	uint64_t *lsn; /* of every valid line, and room to sort them */
 	size_t n_lsn, room_lsn;
@@ -30,14 +31,14 @@ struct scan {
 	uint64_t off; /* of slot 0 */
 	uint32_t n, at;
 	bool bulk, stopped, last; /* last: the transaction at the stop has its LAST line */
-	uint32_t stop;		  /* the slot that ends what recovery reads */
-	uint64_t previous;	  /* LSN of the line before, 0: none */
-	uint64_t chain;		  /* live lines since the last LAST, with consecutive LSNs */
-	uint64_t before;	  /* LSN of the line before the chain */
-	uint64_t torn;		  /* offset of a LAST line that misses lines; 0: none */
-	uint64_t tail;		  /* LSN of a live line behind the stop, less its slot */
-	bool behind;		  /* there is one */
-	uint32_t lost;		  /* lines behind the stop that do not belong to the transaction at it */
+	uint32_t stop;            /* the slot that ends what recovery reads */
+	uint64_t previous;        /* LSN of the line before, 0: none */
+	uint64_t chain;           /* live lines since the last LAST, with consecutive LSNs */
+	uint64_t before;          /* LSN of the line before the chain */
+	uint64_t torn;            /* offset of a LAST line that misses lines; 0: none */
+	uint64_t tail;            /* LSN of a live line behind the stop, less its slot */
+	bool behind;              /* there is one */
+	uint32_t lost; /* lines behind the stop that do not belong to the transaction at it */
 };
 
 static bool is_live(const struct log *l, const struct scan *s, uint64_t lsn)
@@ -50,11 +51,11 @@ static int add(struct log *l, uint64_t **list, size_t *n, size_t *room, uint64_t
 	int rc = vec_reserve(l->c->mem, list, room, 2 * *n + 2, sizeof(**list));
 
 	if (!rc)
-		(*list)[(*n)++] = value;
+		(*list)[(*n)++] = value; /* NOLINT(clang-analyzer-core.NullDereference) */
 	return rc;
 }
 
-/* ---- one half ----------------------------------------------------------------------------------- */
+/* ---- one half ------------------------------------------------------------------------------- */
 
 /* A live line behind the stop: may it be of the one transaction that the stop tore? */
 static void behind(struct scan *s, const struct line *line)
@@ -62,7 +63,8 @@ static void behind(struct scan *s, const struct line *line)
 	uint64_t tail = line->lsn - s->at;
 	bool same = !s->behind || tail == s->tail;
 
-	same = same && !s->last && tail + s->stop > s->previous; /* the LSN that the stop's slot would have */
+	same = same && !s->last &&
+	       tail + s->stop > s->previous; /* the LSN that the stop's slot would have */
 	same = same && (!s->chain || tail + s->stop == s->previous + 1);
 	if (!s->bulk && (line->flags & LINE_LAST))
 		same = same && line->count > s->at - s->stop;
@@ -72,7 +74,8 @@ static void behind(struct scan *s, const struct line *line)
 	s->behind = true;
 }
 
-/* The live line ends a transaction: of `count` lines, with `chain` seen.  Too few: it was torn, and is the last. */
+/* The live line ends a transaction: of `count` lines, with `chain` seen.  Too few: it was torn, and
+ * is the last. */
 static int redo_last(struct log *l, struct scan *s, const struct line *line, uint64_t off)
 {
 	if (line->count < 1 || line->count > s->at + 1 || line->count < s->chain) {
@@ -101,7 +104,8 @@ static int redo_line(struct log *l, struct scan *s, const struct line *line, uin
 {
 	if (s->torn || (s->chain && line->lsn != s->previous + 1)) {
 		check_found(l->c, "W2", s->torn ? s->torn : off - LINE_BYTES,
-			    "a transaction misses lines, LSN %lu behind it is committed", line->lsn);
+			    "a transaction misses lines, LSN %lu behind it is committed",
+			    line->lsn);
 		s->torn = s->chain = 0;
 	}
 	if (!s->chain++)
@@ -112,8 +116,9 @@ static int redo_line(struct log *l, struct scan *s, const struct line *line, uin
 static int bulk_line(struct log *l, struct scan *s, const struct line *line, uint64_t off)
 {
 	if (s->at == 0 && line->lsn != l->bulk_from)
-		check_found(l->c, "W8", off, "first line of the bulk lane has LSN %lu, bulk_from is %lu",
-			    line->lsn, l->bulk_from);
+		check_found(l->c, "W8", off,
+			    "first line of the bulk lane has LSN %lu, bulk_from is %lu", line->lsn,
+			    l->bulk_from);
 	if (line->flags & LINE_LAST) {
 		s->stopped = s->last = true;
 		s->stop = s->at + 1;
@@ -127,8 +132,8 @@ static bool line_sane(struct log *l, struct scan *s, const struct line *line, ui
 	bool sane = !(line->flags & LINE_UNDO) == !s->bulk;
 
 	if (line->lsn >= l->limit)
-		check_found(l->c, "W5", off, "line has LSN %#lx, expected below lsn_limit %#lx", line->lsn,
-			    l->limit);
+		check_found(l->c, "W5", off, "line has LSN %#lx, expected below lsn_limit %#lx",
+			    line->lsn, l->limit);
 	if (!sane)
 		check_found(l->c, "log", off, "%s line in the %s lane",
 			    s->bulk ? "a redo" : "an undo", s->bulk ? "bulk" : "redo");
@@ -152,7 +157,8 @@ static int slot(struct log *l, struct scan *s)
 		rc = add(l, &l->lsn, &l->n_lsn, &l->room_lsn, line.lsn);
 		valid = line_sane(l, s, &line, off);
 	}
-	if (!s->stopped && (!valid || line.lsn <= s->previous || (s->bulk && !is_live(l, s, line.lsn)))) {
+	if (!s->stopped &&
+	    (!valid || line.lsn <= s->previous || (s->bulk && !is_live(l, s, line.lsn)))) {
 		s->stopped = true;
 		s->stop = s->at;
 	}
@@ -181,13 +187,15 @@ static int scan(struct log *l, uint64_t off, uint32_t n, bool bulk)
 			    "lines behind it are live");
 	else if (s.lost)
 		check_found(l->c, "log", off + (uint64_t)s.stop * LINE_BYTES,
-			    "recovery stops at slot %u, %u live lines behind it are lost", s.stop, s.lost);
+			    "recovery stops at slot %u, %u live lines behind it are lost", s.stop,
+			    s.lost);
 	return rc;
 }
 
-/* ---- where live lines aim ----------------------------------------------------------------------- */
+/* ---- where live lines aim ------------------------------------------------------------------- */
 
-static int each_live(struct log *l, int (*fn)(struct log *l, const struct line *line, uint64_t off, bool bulk))
+static int each_live(struct log *l,
+		     int (*fn)(struct log *l, const struct line *line, uint64_t off, bool bulk))
 {
 	int rc = 0;
 
@@ -206,7 +214,8 @@ static int note_extents(struct log *l, const struct line *line, uint64_t off, bo
 {
 	(void)off, (void)bulk;
 	for (unsigned k = 0; line->kind == LINE_WORDS && k < line_words(line); k++) {
-		if (WHERE_CLASS(line->word[k].where) == WHERE_SB && line->word[k].new > l->extents.n)
+		if (WHERE_CLASS(line->word[k].where) == WHERE_SB &&
+		    line->word[k].new > l->extents.n)
 			l->extents.n = line->word[k].new;
 	}
 	return 0;
@@ -231,7 +240,8 @@ static int note_tables(struct log *l, const struct line *line, uint64_t off, boo
 	for (unsigned k = 0; k < line_words(line) && !rc; k++) {
 		if (line->kind == LINE_RUN)
 			rc = note_table(l, RUN_FIRST(line->run.where) + 8 * (uint64_t)k,
-					(line->run.new + k * line->run.new_stride) & line->run.mask);
+					(line->run.new + k * line->run.new_stride) &
+						line->run.mask);
 		else
 			rc = note_table(l, line->word[k].where, line->word[k].new);
 	}
@@ -253,8 +263,8 @@ static bool noted(const struct log *l, uint64_t pfn)
 	return low < l->n_tables && l->table[low] == pfn;
 }
 
-/* Entries may be stored in tables: past (the kind stays), present, or to be.  An open bulk transaction logs its
- * counts at its end: its tables are free frames as yet. */
+/* Entries may be stored in tables: past (the kind stays), present, or to be.  An open bulk
+ * transaction logs its counts at its end: its tables are free frames as yet. */
 static bool in_table(const struct log *l, const struct extent *e, uint64_t pfn, bool bulk)
 {
 	uint64_t desc = word_load(region_at(l->c->rg, extent_desc_off(e, pfn)));
@@ -295,7 +305,8 @@ static int check_aim(struct log *l, const struct line *line, uint64_t off, bool 
 		uint64_t spare = run ? line->run.where >> 61 : where >> 52;
 
 		if (spare || !aims_well(l, where, count, bulk))
-			check_found(l->c, "log", off, "LSN %lu aims at %#lx, class %u, %u words: no such place",
+			check_found(l->c, "log", off,
+				    "LSN %lu aims at %#lx, class %u, %u words: no such place",
 				    line->lsn, WHERE_OFF(where), WHERE_CLASS(where), count);
 	}
 	return 0;
@@ -322,7 +333,7 @@ static int check_aims(struct log *l)
 	return rc ? rc : each_live(l, check_aim);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 /* The words that say which lines live. */
 static bool check_words(struct log *l)
@@ -331,13 +342,16 @@ static bool check_words(struct log *l)
 	uint64_t found = l->c->summary->findings;
 
 	if (l->limit == 0 || l->limit >> 63)
-		check_found(l->c, "W5", region_off(l->c->rg, &sb->lsn_limit), "lsn_limit is %#lx", l->limit);
+		check_found(l->c, "W5", region_off(l->c->rg, &sb->lsn_limit), "lsn_limit is %#lx",
+			    l->limit);
 	else if (l->checkpoint >= l->limit)
 		check_found(l->c, "W4", region_off(l->c->rg, &sb->checkpoint_lsn),
-			    "checkpoint_lsn is %#lx, expected below lsn_limit %#lx", l->checkpoint, l->limit);
+			    "checkpoint_lsn is %#lx, expected below lsn_limit %#lx", l->checkpoint,
+			    l->limit);
 	else if (l->bulk_from >= l->limit)
 		check_found(l->c, "W8", region_off(l->c->rg, &sb->bulk_from),
-			    "bulk_from is %#lx, expected below lsn_limit %#lx", l->bulk_from, l->limit);
+			    "bulk_from is %#lx, expected below lsn_limit %#lx", l->bulk_from,
+			    l->limit);
 	return l->c->summary->findings == found;
 }
 
@@ -348,7 +362,8 @@ static uint64_t find_line(const struct log *l, uint64_t lsn)
 	uint64_t redo = 2 * (uint64_t)sb->n_lanes * sb->half_lines, found = 0;
 
 	for (uint64_t i = 0; i < redo + sb->bulk_lines; i++) {
-		uint64_t off = i < redo ? sb->lanes + i * LINE_BYTES : sb->bulk + (i - redo) * LINE_BYTES;
+		uint64_t off =
+			i < redo ? sb->lanes + i * LINE_BYTES : sb->bulk + (i - redo) * LINE_BYTES;
 		struct line line;
 
 		memcpy(&line, region_at(l->c->rg, off), sizeof(line));
@@ -364,16 +379,19 @@ static void check_unique(struct log *l)
 		sort_u64(l->lsn, l->lsn + l->n_lsn, l->n_lsn);
 	for (size_t i = 1; i < l->n_lsn; i++) {
 		if (l->lsn[i] == l->lsn[i - 1])
-			check_found(l->c, "W5", find_line(l, l->lsn[i]), "another line has LSN %lu too",
-				    l->lsn[i]);
+			check_found(l->c, "W5", find_line(l, l->lsn[i]),
+				    "another line has LSN %lu too", l->lsn[i]);
 	}
 }
 
 int check_log(struct check *c)
 {
 	const struct sb *sb = c->sb;
-	struct log l = { .c = c, .seed = wal_crc_seed(sb->salt), .checkpoint = word_load(&sb->checkpoint_lsn),
-			 .limit = word_load(&sb->lsn_limit), .bulk_from = word_load(&sb->bulk_from) };
+	struct log l = { .c = c,
+			 .seed = wal_crc_seed(sb->salt),
+			 .checkpoint = word_load(&sb->checkpoint_lsn),
+			 .limit = word_load(&sb->lsn_limit),
+			 .bulk_from = word_load(&sb->bulk_from) };
 	int rc = 0;
 
 	if (!check_words(&l))

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* check_map -- a pool file, or the parts of a pool set one behind the other as libpmemobj maps them, without
- * libpmemobj: each part in whole pages, later parts without their 4 KiB header.
+/* check_map -- a pool file, or the parts of a pool set one behind the other as libpmemobj maps
+ * them, without libpmemobj: each part in whole pages, later parts without their 4 KiB header.
  * SOURCES: poolset(5); flock(2), by which libpmemobj keeps a second opener out.
  */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -15,10 +14,10 @@
 #include "check.h"
 #include "error.h"
 
-#define SET_SIGNATURE "PMEMPOOLSET"
-#define SET_MAX_BYTES (1u << 20)
+#define SET_SIGNATURE  "PMEMPOOLSET"
+#define SET_LINE_BYTES 8192
 
-/* ---- open --------------------------------------------------------------------------------------- */
+/* ---- open ----------------------------------------------------------------------------------- */
 
 /* Add a part; its first `header` bytes are not the pool's. */
 static int part_open(struct check_image *im, const char *path, uint64_t header)
@@ -28,7 +27,8 @@ static int part_open(struct check_image *im, const char *path, uint64_t header)
 	int fd;
 
 	if (i == CHECK_PARTS_MAX)
-		return error_set(PMPT_E_MEDIUM, "a pool set of more than %u parts", CHECK_PARTS_MAX);
+		return error_set(PMPT_E_MEDIUM, "a pool set of more than %u parts",
+				 CHECK_PARTS_MAX);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return error_set(-errno, "%s: %s", path, strerror(errno));
@@ -48,7 +48,8 @@ static int part_open(struct check_image *im, const char *path, uint64_t header)
 /* One line of a pool set file, in words: a comment, an option, or a size and a path. */
 static int set_line(struct check_image *im, char *line, uint64_t *header)
 {
-	char *save = NULL, *first = strtok_r(line, " \t\r", &save), *second = strtok_r(NULL, " \t\r", &save);
+	char *save = NULL, *first = strtok_r(line, " \t\r\n", &save),
+	     *second = strtok_r(NULL, " \t\r\n", &save);
 
 	if (!first || *first == '#')
 		return 0;
@@ -60,26 +61,26 @@ static int set_line(struct check_image *im, char *line, uint64_t *header)
 		return 0;
 	}
 	if (!second || *second != '/')
-		return error_set(PMPT_E_MEDIUM, "the pool set has the line '%s', expected a size and an absolute path",
-				 first);
+		return error_set(
+			PMPT_E_MEDIUM,
+			"the pool set has the line '%s', expected a size and an absolute path",
+			first);
 	return part_open(im, second, im->n_parts ? *header : 0);
 }
 
-static int set_open(struct check_image *im, int fd)
+static int set_open(struct check_image *im, const char *path)
 {
-	char *text = calloc(1, SET_MAX_BYTES + 1), *save = NULL, *line;
 	uint64_t header = FRAME_BYTES;
-	ssize_t n = text ? pread(fd, text, SET_MAX_BYTES, 0) : 0;
+	FILE *set = fopen(path, "re");
+	char line[SET_LINE_BYTES];
 	int rc = 0;
 
-	if (!text)
-		return error_set(-ENOMEM, "no memory for a pool set");
-	if (n < 0)
-		rc = error_set(-errno, "%s", strerror(errno));
-	(void)strtok_r(text, "\n", &save);
-	while (!rc && (line = strtok_r(NULL, "\n", &save)))
+	if (!set)
+		return error_set(-errno, "%s: %s", path, strerror(errno));
+	(void)fgets(line, sizeof(line), set); /* the signature */
+	while (!rc && fgets(line, sizeof(line), set))
 		rc = set_line(im, line, &header);
-	free(text);
+	(void)fclose(set);
 	return rc;
 }
 
@@ -92,11 +93,9 @@ int check_image_open(struct check_image *im, const char *path)
 	rc = part_open(im, path, 0);
 	if (!rc && pread(im->part[0].fd, signature, sizeof(signature) - 1, 0) > 0 &&
 	    !strcmp(signature, SET_SIGNATURE)) {
-		int fd = im->part[0].fd;
-
+		check_image_close(im);
 		*im = (struct check_image){ 0 };
-		rc = set_open(im, fd);
-		(void)close(fd);
+		rc = set_open(im, path);
 	}
 	if (!rc && im->bytes == 0)
 		rc = error_set(PMPT_E_NOT_POOL, "%s has no page of content", path);
@@ -118,7 +117,7 @@ int check_image_live(struct check_image *im, bool *live)
 	return 0;
 }
 
-/* ---- map ---------------------------------------------------------------------------------------- */
+/* ---- map ------------------------------------------------------------------------------------ */
 
 static void unmap(struct check_image *im)
 {
@@ -141,14 +140,16 @@ void check_image_close(struct check_image *im)
 /* All parts, one behind the other; NULL: errno. */
 static char *map_parts(const struct check_image *im, int prot, int flags)
 {
-	char *base = mmap(NULL, im->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *base = mmap(NULL, im->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
 	uint64_t at = 0;
 
 	if (base == MAP_FAILED)
 		return NULL;
 	for (unsigned i = 0; i < im->n_parts; i++) {
-		if (im->part[i].bytes && mmap(base + at, im->part[i].bytes, prot, flags | MAP_FIXED, im->part[i].fd,
-					      (off_t)im->part[i].from) == MAP_FAILED) {
+		if (im->part[i].bytes &&
+		    mmap(base + at, im->part[i].bytes, prot, flags | MAP_FIXED, im->part[i].fd,
+			 (off_t)im->part[i].from) == MAP_FAILED) {
 			(void)munmap(base, im->bytes);
 			return NULL;
 		}

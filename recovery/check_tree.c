@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* check_tree -- the verifier's walk: directory, tables, and whether every count is what was reached.
+/* check_tree -- the verifier's walk: directory, tables, and whether every count is what was
+ * reached.
  *
- * The walk enters each table once, however often and from wherever it is linked, and keeps its place
- * in an array of four: loops and garbage cannot lead it astray.  Each word is read once.
+ * The walk enters each table once, however often and from wherever it is linked, and keeps its
+ * place in an array of four: loops and garbage cannot lead it astray.  Each word is read once.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "check.h"
 #include "error.h"
 
-/* ---- frames reached ----------------------------------------------------------------------------- */
+/* ---- frames reached ------------------------------------------------------------------------- */
 
 /* The frame is usable, so the group exists.  NULL: no memory. */
 static struct check_group *group_of(struct check *c, uint64_t pfn)
@@ -48,7 +49,7 @@ static bool run_usable(const struct check *c, uint64_t pfn, uint64_t n)
 	return true;
 }
 
-/* ---- entries ------------------------------------------------------------------------------------ */
+/* ---- entries -------------------------------------------------------------------------------- */
 
 /* What is wrong with the bits of an entry, or NULL. */
 static const char *entry_wrong(uint64_t entry, unsigned level)
@@ -58,9 +59,9 @@ static const char *entry_wrong(uint64_t entry, unsigned level)
 	if (level == 4 && (entry & ENTRY_PS))
 		return "has PS at level 4";
 	if (entry_is_table(entry, level))
-		return (entry & ~(ENTRY_PFN | ENTRY_A)) == ENTRY_LINK ?
-			       NULL :
-			       "links a table, expected P, W, U and a frame";
+		return (entry & ~(ENTRY_PFN | ENTRY_A)) == ENTRY_LINK
+			       ? NULL
+			       : "links a table, expected P, W, U and a frame";
 	if (level == 1 && (entry & ENTRY_PS))
 		return "has PAT";
 	if (entry & (ENTRY_COW | ENTRY_SHARED | ENTRY_KIND))
@@ -95,8 +96,9 @@ static int leaf(struct check *c, uint64_t off, uint64_t entry, unsigned level)
 	if (entry & ENTRY_EXT)
 		return 0;
 	if (!run_usable(c, pfn, n)) {
-		check_found(c, "entry", off, "entry %#lx maps %lu frames from %#lx, expected the pool's",
-			    entry, n, pfn);
+		check_found(c, "entry", off,
+			    "entry %#lx maps %lu frames from %#lx, expected the pool's", entry, n,
+			    pfn);
 		return 0;
 	}
 	for (uint64_t i = 0; i < n; i++) {
@@ -113,8 +115,8 @@ static int leaf(struct check *c, uint64_t off, uint64_t entry, unsigned level)
 	return 0;
 }
 
-/* A link, or a space's root, names a frame as a table of `level`.  *enter: out, its entries are still to be
- * looked at. */
+/* A link, or a space's root, names a frame as a table of `level`.  *enter: out, its entries are
+ * still to be looked at. */
 static int link_table(struct check *c, const char *rule, uint64_t off, uint64_t pfn, unsigned level,
 		      bool *enter)
 {
@@ -123,8 +125,9 @@ static int link_table(struct check *c, const char *rule, uint64_t off, uint64_t 
 
 	*enter = false;
 	if (!check_frame_usable(c, pfn)) {
-		check_found(c, rule, off, "a level %u table in frame %#lx, expected a frame of the pool",
-			    level, pfn);
+		check_found(c, rule, off,
+			    "a level %u table in frame %#lx, expected a frame of the pool", level,
+			    pfn);
 		return 0;
 	}
 	g = group_of(c, pfn);
@@ -132,13 +135,13 @@ static int link_table(struct check *c, const char *rule, uint64_t off, uint64_t 
 		return -ENOMEM;
 	known = &g->level[pfn % GROUP_FRAMES];
 	if (*known && *known != level) {
-		check_found(c, rule, off, "frame %#lx as a level %u table, it is one of level %u", pfn,
-			    level, *known);
+		check_found(c, rule, off, "frame %#lx as a level %u table, it is one of level %u",
+			    pfn, level, *known);
 		return 0;
 	}
-	if (!*known && (g->refs[pfn % GROUP_FRAMES] ||
-			(desc_kind(descriptor(c, pfn)) == DESC_DATA &&
-			 !resembles_table(c, pfn, level)))) {
+	if (!*known &&
+	    (g->refs[pfn % GROUP_FRAMES] ||
+	     (desc_kind(descriptor(c, pfn)) == DESC_DATA && !resembles_table(c, pfn, level)))) {
 		check_found(c, rule, off, "frame %#lx as a level %u table, it is a data frame", pfn,
 			    level);
 		return 0;
@@ -150,12 +153,12 @@ static int link_table(struct check *c, const char *rule, uint64_t off, uint64_t 
 	return 0;
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------------- */
 
 struct place {
 	uint64_t pfn, link; /* the table, and the offset of what names it */
-	unsigned next;	    /* entry to look at next */
-	bool used;	    /* an entry was not 0 */
+	unsigned next;      /* entry to look at next */
+	bool used;          /* an entry was not 0 */
 };
 
 /* Look at an entry.  *below: out, a table to enter, or untouched. */
@@ -221,7 +224,7 @@ static int walk(struct check *c, uint32_t record, uint64_t link, uint64_t root)
 	return 0;
 }
 
-/* ---- the directory ------------------------------------------------------------------------------ */
+/* ---- the directory -------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 character at s, or 0: none, or a control character. */
 static size_t utf8(const unsigned char *s)
@@ -265,7 +268,8 @@ static void check_name(struct check *c, uint64_t off, const struct record *r)
 	if (len == 0 && (r->state & 0xff) == SPACE_LIVE)
 		check_found(c, "space", off, "the space has no name");
 	else if (len && (r->state & 0xff) != SPACE_LIVE)
-		check_found(c, "space", off, "the name of a space that is not there, expected none");
+		check_found(c, "space", off,
+			    "the name of a space that is not there, expected none");
 	else if (len > PMPT_NAME_MAX)
 		check_found(c, "space", off, "name of %zu bytes, expected at most %u", len,
 			    PMPT_NAME_MAX);
@@ -274,7 +278,8 @@ static void check_name(struct check *c, uint64_t off, const struct record *r)
 	for (i = len; i < sizeof(r->name) && !name[i]; i++)
 		;
 	if (i < sizeof(r->name))
-		check_found(c, "space", off, "byte %zu behind the name is %#x, expected 0", i, s[i]);
+		check_found(c, "space", off, "byte %zu behind the name is %#x, expected 0", i,
+			    s[i]);
 }
 
 /* A live record of the same name before this one. */
@@ -286,8 +291,10 @@ static void check_unique(struct check *c, uint32_t index, uint64_t off, const st
 		struct record other;
 
 		read_record(&home[i], &other);
-		if ((other.state & 0xff) == SPACE_LIVE && !memcmp(other.name, r->name, sizeof(r->name)))
-			check_found(c, "space", off, "record %u has the name of record %u", index, i);
+		if ((other.state & 0xff) == SPACE_LIVE &&
+		    !memcmp(other.name, r->name, sizeof(r->name)))
+			check_found(c, "space", off, "record %u has the name of record %u", index,
+				    i);
 	}
 }
 
@@ -295,7 +302,8 @@ static int check_record(struct check *c, uint32_t index)
 {
 	const struct space_record *home =
 		(const struct space_record *)region_at(c->rg, c->sb->directory) + index;
-	uint64_t root_off = region_off(c->rg, &home->root), name_off = region_off(c->rg, home->name);
+	uint64_t root_off = region_off(c->rg, &home->root),
+		 name_off = region_off(c->rg, home->name);
 	struct record r;
 	bool enter = false;
 	int rc;
@@ -308,8 +316,8 @@ static int check_record(struct check *c, uint32_t index)
 				    word_load(&home->reserved[i]));
 	}
 	if (r.state > SPACE_DELETING) {
-		check_found(c, "space", region_off(c->rg, &home->state), "state %#lx, expected 0 to 2",
-			    r.state);
+		check_found(c, "space", region_off(c->rg, &home->state),
+			    "state %#lx, expected 0 to 2", r.state);
 		if ((r.state & 0xff) > SPACE_DELETING)
 			return 0;
 	}
@@ -329,7 +337,7 @@ static int check_record(struct check *c, uint32_t index)
 	return rc || !enter ? rc : walk(c, index, root_off, entry_pfn(r.root));
 }
 
-/* ---- counts ------------------------------------------------------------------------------------- */
+/* ---- counts --------------------------------------------------------------------------------- */
 
 static const char *use_name(uint64_t refs, unsigned level)
 {
@@ -342,14 +350,16 @@ static void check_kind(struct check *c, uint64_t off, uint64_t desc, uint64_t re
 	enum desc_kind kind = desc_kind(desc), expected = level ? DESC_TABLE : DESC_DATA;
 
 	if (desc & (DESC_ZERO | DESC_WX))
-		check_found(c, "descriptor", off, "descriptor %#lx has bits that format 1 leaves zero",
-			    desc);
+		check_found(c, "descriptor", off,
+			    "descriptor %#lx has bits that format 1 leaves zero", desc);
 	else if (!desc_count(desc) && kind != DESC_NONE && kind != DESC_TABLE)
-		check_found(c, "descriptor", off, "descriptor %#lx of a free frame has kind %u", desc,
-			    kind);
-	else if (desc_count(desc) && (refs ? kind != expected : kind != DESC_TABLE && kind != DESC_DATA))
-		check_found(c, "descriptor", off, "descriptor %#lx has kind %u, the frame is used as %s",
-			    desc, kind, use_name(refs, level));
+		check_found(c, "descriptor", off, "descriptor %#lx of a free frame has kind %u",
+			    desc, kind);
+	else if (desc_count(desc) &&
+		 (refs ? kind != expected : kind != DESC_TABLE && kind != DESC_DATA))
+		check_found(c, "descriptor", off,
+			    "descriptor %#lx has kind %u, the frame is used as %s", desc, kind,
+			    use_name(refs, level));
 }
 
 static void check_frame(struct check *c, uint64_t off, uint64_t pfn, uint64_t desc)
@@ -362,12 +372,14 @@ static void check_frame(struct check *c, uint64_t off, uint64_t pfn, uint64_t de
 	c->summary->data_frames += count && desc_kind(desc) == DESC_DATA;
 	check_kind(c, off, desc, refs, level);
 	if (count && !refs)
-		check_found(c, "F3", off, "frame %#lx has count %lu, nothing refers to it", pfn, count);
+		check_found(c, "F3", off, "frame %#lx has count %lu, nothing refers to it", pfn,
+			    count);
 	else if (!count && refs)
 		check_found(c, "F3", off, "frame %#lx is free, %lu entries use it as %s", pfn, refs,
 			    use_name(refs, level));
 	else if (count != refs)
-		check_found(c, "F4", off, "frame %#lx has count %lu, expected %lu", pfn, count, refs);
+		check_found(c, "F4", off, "frame %#lx has count %lu, expected %lu", pfn, count,
+			    refs);
 	else if (level && refs > 1)
 		check_found(c, "F6", off, "the table in frame %#lx is linked %lu times", pfn, refs);
 }
@@ -383,9 +395,10 @@ static void check_descriptors(struct check *c, const struct extent *e)
 		if (i >= e->reserved && i < e->frames)
 			check_frame(c, off, e->first + i, desc);
 		else if (desc != (i < e->frames ? desc_make(DESC_RESERVED, 1) : 0))
-			check_found(c, "descriptor", off, "descriptor %#lx, expected %#lx: %s", desc,
-				    i < e->frames ? desc_make(DESC_RESERVED, 1) : 0,
-				    i < e->frames ? "the frame is reserved" : "there is no such frame");
+			check_found(c, "descriptor", off, "descriptor %#lx, expected %#lx: %s",
+				    desc, i < e->frames ? desc_make(DESC_RESERVED, 1) : 0,
+				    i < e->frames ? "the frame is reserved"
+						  : "there is no such frame");
 	}
 }
 

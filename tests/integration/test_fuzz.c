@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_fuzz -- random damage to superblock, log lines, descriptors and table entries of a small pool between two guard
- * pages: recovery, the verifier, and then lookups through the public API end with success or a named error, never a crash, a hang or an access out of
- * range; recovery that refuses has stored nothing; the verifier stores nothing at all.
+/* test_fuzz -- random damage to superblock, log lines, descriptors and table entries of a small
+ * pool between two guard pages: recovery, the verifier, and then lookups through the public API end
+ * with success or a named error, never a crash, a hang or an access out of range; recovery that
+ * refuses has stored nothing; the verifier stores nothing at all.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,7 +36,8 @@ static void on_event(void *ctx, const struct pm_event *event)
 /* The healthy image once more: a private mapping of its file. */
 static void restore(void)
 {
-	if (mmap(im.rg.base, IMAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, image_fd, 0) == MAP_FAILED)
+	if (mmap(im.rg.base, IMAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, image_fd,
+		 0) == MAP_FAILED)
 		fail_msg("mmap");
 }
 
@@ -63,10 +65,11 @@ static void named(const struct fuzz *f, const char *what, int rc)
 	if (rc > 0 || !strcmp(pmpt_strerror(rc), "unknown error"))
 		fail_msg("%s returned %d: %s", what, rc, fuzz_again(f));
 	if (rc && !*pmpt_errormsg())
-		fail_msg("%s returned %s with no message: %s", what, pmpt_strerror(rc), fuzz_again(f));
+		fail_msg("%s returned %s with no message: %s", what, pmpt_strerror(rc),
+			 fuzz_again(f));
 }
 
-/* ---- what is done to a damaged image ------------------------------------------------------------ */
+/* ---- what is done to a damaged image -------------------------------------------------------- */
 
 /* Returns the findings, or the error. */
 static int verify(const struct fuzz *f)
@@ -106,7 +109,9 @@ static int few(void *ctx, const struct pmpt_mapping *m)
 
 static void look(const struct fuzz *f, pmpt_pool *pool, const char *name)
 {
-	static const uint64_t va[] = { 0, 0xa000, 0x14000, 0x200000, 0x400000, 0x40000000, 0x80000000, 0xfffffffffffff000, 0x8000000000 };
+	static const uint64_t va[] = { 0,           0xa000,     0x14000,    0x200000,
+				       0x400000,    0x40000000, 0x80000000, 0xfffffffffffff000,
+				       0x8000000000 };
 	uint64_t entry[sizeof(va) / sizeof(va[0])];
 	struct pmpt_mapping m;
 	pmpt_space *space;
@@ -121,7 +126,8 @@ static void look(const struct fuzz *f, pmpt_pool *pool, const char *name)
 		named(f, "pmpt_query", pmpt_query(space, va[i], &m));
 		named(f, "pmpt_access", pmpt_access(space, va[i], PMPT_R | PMPT_W));
 	}
-	named(f, "pmpt_lookup_batch", pmpt_lookup_batch(space, va, sizeof(va) / sizeof(va[0]), entry));
+	named(f, "pmpt_lookup_batch",
+	      pmpt_lookup_batch(space, va, sizeof(va) / sizeof(va[0]), entry));
 	rc = pmpt_walk(space, 0, 0, few, &n);
 	if (rc != -ECANCELED)
 		named(f, "pmpt_walk", rc);
@@ -178,11 +184,12 @@ static void campaign(const char *target, damage_fn *damage)
 	print_message("%s: %u refused, %u found, %u harmless\n", target, refused, found, unseen);
 }
 
-/* ---- targets ------------------------------------------------------------------------------------ */
+/* ---- targets -------------------------------------------------------------------------------- */
 
 static void hurt(struct fuzz *f, uint64_t off)
 {
-	image_poke(&im, off & ~(uint64_t)7, fuzz_word(f, atomic_load(image_word(&im, off & ~(uint64_t)7))));
+	image_poke(&im, off & ~(uint64_t)7,
+		   fuzz_word(f, atomic_load(image_word(&im, off & ~(uint64_t)7))));
 }
 
 static void damage_superblock(struct fuzz *f)
@@ -191,7 +198,8 @@ static void damage_superblock(struct fuzz *f)
 		static const uint64_t from[] = { 0, 3584, 4096 }, len[] = { 104, 512, 64 };
 		uint64_t part = fuzz_random(f, 4);
 
-		hurt(f, im.rg.sb_off + (part < 3 ? from[part] + fuzz_random(f, len[part]) : fuzz_random(f, sizeof(struct sb))));
+		hurt(f, im.rg.sb_off + (part < 3 ? from[part] + fuzz_random(f, len[part])
+						 : fuzz_random(f, sizeof(struct sb))));
 	}
 	if (fuzz_random(f, 4))
 		image_seal(&im);
@@ -200,11 +208,12 @@ static void damage_superblock(struct fuzz *f)
 static void damage_log(struct fuzz *f)
 {
 	for (uint64_t n = 1 + fuzz_random(f, 2); n; n--) {
-		uint64_t off = fuzz_random(f, 4) ? image_line(&im, (unsigned)fuzz_random(f, 2), (unsigned)fuzz_random(f, 7)) :
-						   image_bulk(&im, (unsigned)fuzz_random(f, 3));
+		uint64_t off = fuzz_random(f, 4) ? image_line(&im, (unsigned)fuzz_random(f, 2),
+							      (unsigned)fuzz_random(f, 7))
+						 : image_bulk(&im, (unsigned)fuzz_random(f, 3));
 		struct line *line = region_at(&im.rg, off);
 
-		if (fuzz_random(f, 2))	/* bits 61 and on are no part of a RUN, so a run is rare among flips */
+		if (fuzz_random(f, 2))
 			line->kind = (uint8_t)(1 + fuzz_random(f, 2));
 		hurt(f, off + 8 * fuzz_random(f, 8));
 		if (fuzz_random(f, 4))
@@ -222,13 +231,16 @@ static void damage_descriptor(struct fuzz *f)
 
 static void damage_entry(struct fuzz *f)
 {
-	const uint64_t table[] = { im.a[4], im.a[3], im.a[2], im.a[1], im.b[3], im.b[2], im.b[1], im.c[4], im.c[3], im.c[2], im.c[1], im.deleted };
+	const uint64_t table[] = { im.a[4], im.a[3], im.a[2], im.a[1], im.b[3], im.b[2],
+				   im.b[1], im.c[4], im.c[3], im.c[2], im.c[1], im.deleted };
 
 	for (uint64_t n = 1 + fuzz_random(f, 4); n; n--) {
 		unsigned index = (unsigned)fuzz_random(f, fuzz_random(f, 2) ? 12 : 512);
 		uint64_t pfn = table[fuzz_random(f, sizeof(table) / sizeof(table[0]))];
 
-		hurt(f, image_entry(pfn, pfn >= im.b[3] && pfn <= im.b[1] && fuzz_random(f, 2) ? 511 : index));
+		hurt(f, image_entry(pfn, pfn >= im.b[3] && pfn <= im.b[1] && fuzz_random(f, 2)
+						 ? 511
+						 : index));
 	}
 }
 
@@ -256,7 +268,7 @@ static void test_entry(void **state)
 	campaign("entry", damage_entry);
 }
 
-/* ---- crafted lines ------------------------------------------------------------------------------ */
+/* ---- crafted lines -------------------------------------------------------------------------- */
 
 /* A whole, sealed, committed line that aims where no line may: refused, nothing stored. */
 static void crafted(uint64_t where, unsigned run)
@@ -271,7 +283,10 @@ static void crafted(uint64_t where, unsigned run)
 	line = region_at(&im.rg, off);
 	if (run) {
 		line->kind = LINE_RUN;
-		line->run = (struct line_run){ .where = RUN_WHERE(where, run), .mask = ~(uint64_t)0, .new = 1, .new_stride = 8 };
+		line->run = (struct line_run){ .where = RUN_WHERE(where, run),
+					       .mask = ~(uint64_t)0,
+					       .new = 1,
+					       .new_stride = 8 };
 		line->crc = line_crc(wal_crc_seed(IMAGE_SALT), line, off);
 	}
 	before = image_hash(&im);
@@ -284,17 +299,37 @@ static void crafted(uint64_t where, unsigned run)
 
 static void test_crafted(void **state)
 {
-	uint64_t directory = im.sb->directory, reserved = (uint64_t)2 << 20, desc = image_desc(&im, im.data);
-	const struct { uint64_t where; unsigned run; } cases[] = {
-		{ 8, 0 }, { IMAGE_BYTES, 0 }, { WHERE_OFF(~(uint64_t)0), 0 }, { ~(uint64_t)0 & ~(uint64_t)7, 0 },
-		{ im.rg.sb_off, 0 }, { reserved, 0 }, { reserved + 8, 3 },
-		{ image_entry(im.data, 0), 0 }, { image_entry(im.data, 0), 512 }, { image_entry(im.next, 0), 0 }, { image_entry(im.a[1], 1), 512 },
-		{ image_entry(im.a[1], 0) | 4, 0 }, { image_entry(im.a[1], 0) | 7, 0 }, { image_entry(im.a[1], 0) | (uint64_t)1 << 62, 0 },
-		{ image_desc(&im, 512) | WHERE_DESC, 0 }, { image_desc(&im, 518) | WHERE_DESC, 3 }, { image_entry(im.a[1], 0) | WHERE_DESC, 0 },
-		{ (image_desc(&im, 1023) + 8) | WHERE_DESC, 513 }, { (desc & ~(uint64_t)0xfff) | WHERE_DESC, 512 },
+	uint64_t directory = im.sb->directory, reserved = (uint64_t)2 << 20,
+		 desc = image_desc(&im, im.data);
+	const struct {
+		uint64_t where;
+		unsigned run;
+	} cases[] = {
+		{ 8, 0 },
+		{ IMAGE_BYTES, 0 },
+		{ WHERE_OFF(~(uint64_t)0), 0 },
+		{ ~(uint64_t)0 & ~(uint64_t)7, 0 },
+		{ im.rg.sb_off, 0 },
+		{ reserved, 0 },
+		{ reserved + 8, 3 },
+		{ image_entry(im.data, 0), 0 },
+		{ image_entry(im.data, 0), 512 },
+		{ image_entry(im.next, 0), 0 },
+		{ image_entry(im.a[1], 1), 512 },
+		{ image_entry(im.a[1], 0) | 4, 0 },
+		{ image_entry(im.a[1], 0) | 7, 0 },
+		{ image_entry(im.a[1], 0) | (uint64_t)1 << 62, 0 },
+		{ image_desc(&im, 512) | WHERE_DESC, 0 },
+		{ image_desc(&im, 518) | WHERE_DESC, 3 },
+		{ image_entry(im.a[1], 0) | WHERE_DESC, 0 },
+		{ (image_desc(&im, 1023) + 8) | WHERE_DESC, 513 },
+		{ (desc & ~(uint64_t)0xfff) | WHERE_DESC, 512 },
 		{ (image_desc(&im, 2048) + 1020 * 8) | WHERE_DESC, 0 },
-		{ (directory - 8) | WHERE_DIR, 0 }, { (directory + 8 * 256) | WHERE_DIR, 0 }, { (directory + 8 * 256 - 16) | WHERE_DIR, 3 },
-		{ (im.rg.sb_off + offsetof(struct sb, checkpoint_lsn)) | WHERE_SB, 0 }, { (im.rg.sb_off + offsetof(struct sb, n_extents)) | WHERE_SB, 2 },
+		{ (directory - 8) | WHERE_DIR, 0 },
+		{ (directory + 8 * 256) | WHERE_DIR, 0 },
+		{ (directory + 8 * 256 - 16) | WHERE_DIR, 3 },
+		{ (im.rg.sb_off + offsetof(struct sb, checkpoint_lsn)) | WHERE_SB, 0 },
+		{ (im.rg.sb_off + offsetof(struct sb, n_extents)) | WHERE_SB, 2 },
 		{ directory | WHERE_SB, 0 },
 	};
 
@@ -308,10 +343,11 @@ static void test_crafted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_crafted),	   cmocka_unit_test(test_superblock), cmocka_unit_test(test_log),
-		cmocka_unit_test(test_descriptor), cmocka_unit_test(test_entry),
+		cmocka_unit_test(test_crafted), cmocka_unit_test(test_superblock),
+		cmocka_unit_test(test_log),     cmocka_unit_test(test_descriptor),
+		cmocka_unit_test(test_entry),
 	};
 
-	fuzz_begin(120);
+	fuzz_begin(300); /* a hang, not slowness */
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

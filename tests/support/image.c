@@ -10,16 +10,24 @@
 
 #define EXTENT_1 ((uint64_t)8 << 20)
 
-static const struct region_shape shape = { .n_lanes = 2, .half_lines = 16, .bulk_lines = 16, .n_spaces = 8,
-					   .uuid = { 1, 2, 3 }, .salt = IMAGE_SALT };
+static const struct region_shape shape = { .n_lanes = 2,
+					   .half_lines = 16,
+					   .bulk_lines = 16,
+					   .n_spaces = 8,
+					   .uuid = { 1, 2, 3 },
+					   .salt = IMAGE_SALT };
 
-uint64_t image_entry(uint64_t pfn, unsigned index) { return (pfn << FRAME_SHIFT) + 8 * (uint64_t)index; }
+uint64_t image_entry(uint64_t pfn, unsigned index)
+{
+	return (pfn << FRAME_SHIFT) + 8 * (uint64_t)index;
+}
 
 uint64_t image_desc(const struct image *im, uint64_t pfn)
 {
 	const struct extent_head *head = region_extent(&im->rg, pfn >= EXTENT_1 >> FRAME_SHIFT);
 
-	return extent_desc_off(&(struct extent){ head->first, head->frames, head->reserved_frames }, pfn);
+	return extent_desc_off(&(struct extent){ head->first, head->frames, head->reserved_frames },
+			       pfn);
 }
 
 uint64_t image_line(const struct image *im, unsigned lane, unsigned slot)
@@ -27,11 +35,18 @@ uint64_t image_line(const struct image *im, unsigned lane, unsigned slot)
 	return im->sb->lanes + (2 * (uint64_t)lane * shape.half_lines + slot) * LINE_BYTES;
 }
 
-uint64_t image_bulk(const struct image *im, unsigned slot) { return im->sb->bulk + (uint64_t)slot * LINE_BYTES; }
+uint64_t image_bulk(const struct image *im, unsigned slot)
+{
+	return im->sb->bulk + (uint64_t)slot * LINE_BYTES;
+}
 
-void image_poke(struct image *im, uint64_t off, uint64_t value) { atomic_store(image_word(im, off), value); }
+void image_poke(struct image *im, uint64_t off, uint64_t value)
+{
+	atomic_store(image_word(im, off), value);
+}
 
-void image_log(struct image *im, uint64_t off, uint64_t lsn, unsigned flags, unsigned count, const struct line_word word[2])
+void image_log(struct image *im, uint64_t off, uint64_t lsn, unsigned flags, unsigned count,
+	       const struct line_word word[2])
 {
 	struct line *line = region_at(&im->rg, off);
 
@@ -44,10 +59,7 @@ void image_log(struct image *im, uint64_t off, uint64_t lsn, unsigned flags, uns
 	line->crc = line_crc(wal_crc_seed(im->sb->salt), line, off);
 }
 
-void image_seal(struct image *im)
-{
-	im->sb->crc = crc32c(~0u, im->sb, offsetof(struct sb, crc));
-}
+void image_seal(struct image *im) { im->sb->crc = crc32c(~0u, im->sb, offsetof(struct sb, crc)); }
 
 uint64_t image_hash(const struct image *im)
 {
@@ -59,15 +71,18 @@ uint64_t image_hash(const struct image *im)
 	return hash;
 }
 
-/* ---- making one --------------------------------------------------------------------------------- */
+/* ---- making one ----------------------------------------------------------------------------- */
 
 static void map_buffer(struct image *im)
 {
-	char *map = mmap(NULL, IMAGE_BYTES + 2 * FRAME_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *map = mmap(NULL, IMAGE_BYTES + 2 * FRAME_BYTES, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (map == MAP_FAILED || mprotect(map + FRAME_BYTES, IMAGE_BYTES, PROT_READ | PROT_WRITE))
 		abort();
-	im->rg = (struct region){ .base = map + FRAME_BYTES, .bytes = IMAGE_BYTES, .sb_off = FRAME_BYTES };
+	im->rg = (struct region){ .base = map + FRAME_BYTES,
+				  .bytes = IMAGE_BYTES,
+				  .sb_off = FRAME_BYTES };
 	pm_medium_init(&im->rg.medium, im->rg.base, im->rg.bytes, PM_CACHE_LINE);
 	im->sb = region_sb(&im->rg);
 }
@@ -89,7 +104,8 @@ static void format(struct image *im)
 	atomic_store(&im->sb->extent[0].off, (uint64_t)32 << 10);
 	atomic_store(&im->sb->extent[1].off, EXTENT_1);
 	if (region_format(&im->rg, &shape, EXTENT_1 - ((uint64_t)32 << 10)) ||
-	    region_format_extent(&im->rg, &pm, &shape, 1, EXTENT_1, IMAGE_BYTES - EXTENT_1 - 8 * FRAME_BYTES, &frames))
+	    region_format_extent(&im->rg, &pm, &shape, 1, EXTENT_1,
+				 IMAGE_BYTES - EXTENT_1 - 8 * FRAME_BYTES, &frames))
 		abort();
 	atomic_store(&im->sb->n_extents, 2);
 	atomic_store(&im->sb->checkpoint_lsn, IMAGE_CHECKPOINT);
@@ -104,14 +120,16 @@ static uint64_t frame(struct image *im, enum desc_kind kind)
 	return im->next++;
 }
 
-/* Tables of levels 4 to 1 over the address whose indices are all `index`; table[4] is there already or 0. */
+/* Tables of levels 4 to 1 over the address whose indices are all `index`; table[4] is there already
+ * or 0. */
 static void branch(struct image *im, uint64_t table[5], unsigned index)
 {
 	for (unsigned level = 4; level > 0; level--) {
 		if (level < 4 || !table[4])
 			table[level] = frame(im, DESC_TABLE);
 		if (level < 4)
-			image_poke(im, image_entry(table[level + 1], index), table[level] << FRAME_SHIFT | ENTRY_LINK);
+			image_poke(im, image_entry(table[level + 1], index),
+				   table[level] << FRAME_SHIFT | ENTRY_LINK);
 	}
 }
 
@@ -128,7 +146,8 @@ static void space(struct image *im, unsigned i, uint64_t state, uint64_t root, c
 
 static void leaves(struct image *im)
 {
-	const uint64_t attributes = ENTRY_P | ENTRY_W | ENTRY_NX | ENTRY_A | ENTRY_D | (uint64_t)5 << ENTRY_TAG_SHIFT;
+	const uint64_t attributes =
+		ENTRY_P | ENTRY_W | ENTRY_NX | ENTRY_A | ENTRY_D | (uint64_t)5 << ENTRY_TAG_SHIFT;
 
 	for (unsigned i = 0; i < 10; i++) {
 		uint64_t pfn = frame(im, DESC_DATA);
@@ -140,7 +159,8 @@ static void leaves(struct image *im)
 	image_poke(im, image_desc(im, im->shared), desc_make(DESC_DATA, 2));
 	image_poke(im, image_entry(im->a[1], 10), im->shared << FRAME_SHIFT | attributes);
 	image_poke(im, image_entry(im->c[1], 0), im->shared << FRAME_SHIFT | ENTRY_P);
-	image_poke(im, image_entry(im->b[1], 511), frame(im, DESC_DATA) << FRAME_SHIFT | ENTRY_P | ENTRY_U);
+	image_poke(im, image_entry(im->b[1], 511),
+		   frame(im, DESC_DATA) << FRAME_SHIFT | ENTRY_P | ENTRY_U);
 
 	im->huge = (im->next + 511) & ~(uint64_t)511;
 	im->next = im->huge;
@@ -148,17 +168,21 @@ static void leaves(struct image *im)
 		(void)frame(im, DESC_DATA);
 	image_poke(im, image_entry(im->a[2], 1), im->huge << FRAME_SHIFT | attributes | ENTRY_PS);
 
-	image_poke(im, image_entry(im->a[1], 20), (uint64_t)0xabcdef << FRAME_SHIFT | ENTRY_P | ENTRY_EXT);
-	image_poke(im, image_entry(im->a[2], 2), (uint64_t)3 << 21 | ENTRY_P | ENTRY_EXT | ENTRY_PS);
-	image_poke(im, image_entry(im->a[3], 1), (uint64_t)7 << 30 | ENTRY_P | ENTRY_EXT | ENTRY_PS | ENTRY_G);
+	image_poke(im, image_entry(im->a[1], 20),
+		   (uint64_t)0xabcdef << FRAME_SHIFT | ENTRY_P | ENTRY_EXT);
+	image_poke(im, image_entry(im->a[2], 2),
+		   (uint64_t)3 << 21 | ENTRY_P | ENTRY_EXT | ENTRY_PS);
+	image_poke(im, image_entry(im->a[3], 1),
+		   (uint64_t)7 << 30 | ENTRY_P | ENTRY_EXT | ENTRY_PS | ENTRY_G);
 }
 
-/* Dead, then live transactions, each storing what is there already; an ended one in the bulk lane. */
+/* Dead, then live transactions, each storing what is there; an ended one in the bulk lane. */
 static void log_lines(struct image *im)
 {
 	uint64_t entry = image_entry(im->a[1], 0), value = atomic_load(image_word(im, entry));
 	uint64_t desc = image_desc(im, im->data), count = atomic_load(image_word(im, desc));
-	const struct line_word word[2] = { { entry | WHERE_ENTRY, 0, value }, { desc | WHERE_DESC, 0, count } };
+	const struct line_word word[2] = { { entry | WHERE_ENTRY, 0, value },
+					   { desc | WHERE_DESC, 0, count } };
 
 	image_log(im, image_line(im, 0, 0), 3, 0, 0, word);
 	image_log(im, image_line(im, 0, 1), 4, LINE_LAST, 2, word);

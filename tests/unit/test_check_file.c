@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_check_file -- pmpt_check() on files: closed, open elsewhere and quiet, open and changing, in two parts, damaged, none at all;
- * and not a byte of them changes. */
+/* test_check_file -- pmpt_check() on files: closed, open elsewhere and quiet, open and changing, in
+ * two parts, damaged, none at all; and not a byte of them changes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -39,7 +39,8 @@ static void poke_file(uint64_t off, uint64_t value)
 static int setup(void **state)
 {
 	(void)state;
-	(void)snprintf(dir, sizeof(dir), "%s/pmpt-check-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	(void)snprintf(dir, sizeof(dir), "%s/pmpt-check-XXXXXX",
+		       access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	assert_non_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof(path), "%s/pool", dir);
 	image_make(&im);
@@ -56,15 +57,15 @@ static int teardown(void **state)
 	return system(command);
 }
 
-/* ---- checking ----------------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------------------- */
 
 struct seen {
 	unsigned n;
 	char rule[16];
 	uint64_t off;
 	/* in progress(): what the other process does */
-	uint64_t next_checkpoint;	/* a checkpoint in every pass */
-	int unlock;			/* it is gone: the descriptor that held the lock */
+	uint64_t next_checkpoint; /* a checkpoint in every pass */
+	int unlock;               /* it is gone: the descriptor that held the lock */
 };
 
 static void finding(void *ctx, const struct pmpt_finding *f)
@@ -131,7 +132,8 @@ static void test_closed(void **state)
 	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, NULL), 0);
 }
 
-/* What is committed and not home yet is recovered before it is judged: here the lines free a frame that home leaks. */
+/* What is committed and not home yet is recovered before it is judged: here the lines free a frame
+ * that home leaks. */
 static void test_recovers(void **state)
 {
 	uint64_t desc = image_desc(&im, im.next);
@@ -219,9 +221,10 @@ static void test_live_dies(void **state)
 	assert_false(sum.live);
 }
 
-/* ---- pool sets ---------------------------------------------------------------------------------- */
+/* ---- pool sets ------------------------------------------------------------------------------ */
 
-/* Two parts that share the image at `cut`; the second begins with a header of its own.  The first has an odd byte more. */
+/* Two parts that share the image at `cut`; the second begins with a header of its own.  The first
+ * has an odd byte more. */
 static void test_set(void **state)
 {
 	const uint64_t cut = (uint64_t)5 << 20;
@@ -240,14 +243,16 @@ static void test_set(void **state)
 	assert_int_equal(fwrite(im.rg.base + cut, 1, IMAGE_BYTES - cut, f), IMAGE_BYTES - cut);
 	fclose(f);
 
-	(void)snprintf(set, sizeof(set), "PMEMPOOLSET\n# a comment\n\n5M %s\n  7M\t%s\n", part[0], part[1]);
+	(void)snprintf(set, sizeof(set), "PMEMPOOLSET\n# a comment\n\n5M %s\n  7M\t%s\n", part[0],
+		       part[1]);
 	put(path, set, strlen(set));
 	assert_int_equal(pmpt_check(path, finding, NULL, &s, &sum), 0);
 	assert_int_equal(s.n, 0);
 	assert_int_equal(sum.leaves, 17);
 
 	int fd = open(part[1], O_RDWR);
-	uint64_t desc = image_desc(&im, region_extent(&im.rg, 1)->first + 500), leak = desc_make(DESC_DATA, 1);
+	uint64_t desc = image_desc(&im, region_extent(&im.rg, 1)->first + 500),
+		 leak = desc_make(DESC_DATA, 1);
 
 	assert_int_equal(pwrite(fd, &leak, 8, (off_t)(desc - cut + FRAME_BYTES)), 8);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
@@ -270,7 +275,7 @@ static void test_set(void **state)
 	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, &sum), PMPT_E_NOT_POOL);
 }
 
-/* ---- no pool ------------------------------------------------------------------------------------ */
+/* ---- no pool -------------------------------------------------------------------------------- */
 
 static void test_no_pool(void **state)
 {
@@ -341,9 +346,9 @@ static void test_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_closed), TEST(test_recovers), TEST(test_log_finding_ends_it), TEST(test_live),
-		TEST(test_live_dies), TEST(test_set), TEST(test_no_pool), TEST(test_damaged_superblock),
-		TEST(test_memory),
+		TEST(test_closed),  TEST(test_recovers),           TEST(test_log_finding_ends_it),
+		TEST(test_live),    TEST(test_live_dies),          TEST(test_set),
+		TEST(test_no_pool), TEST(test_damaged_superblock), TEST(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

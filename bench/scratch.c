@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scratch -- a directory of our own on the medium under test, gone afterwards.
+ *
+ * Mapped files are unlinked as soon as they are open.  The pool needs its name; a signal handler
+ * unlinks it, and the directory, with
+ * calls that a handler may make, and then dies of the signal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static char directory[4096], pool_path[4096 + 8];
+static pid_t owner;
+
+static void remove_all(void)
+{
+	if (owner != getpid())
+		return; /* a child that was forked to make or to recover a pool */
+	unlink(pool_path);
+	rmdir(directory);
+}
+
+static void on_signal(int sig)
+{
+	remove_all();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+void scratch_open(const char *dir)
+{
+	static const int ends[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT,
+				    SIGPIPE, SIGABRT, SIGSEGV, SIGBUS };
+	struct sigaction action = { .sa_handler = on_signal };
+
+	if ((size_t)snprintf(directory, sizeof(directory), "%s/pmpt-bench.XXXXXX", dir) >=
+	    sizeof(directory))
+		die("%s: path too long", dir);
+	if (!mkdtemp(directory)) {
+		fprintf(stderr, "pmpt-bench: %s: %s\n", dir, strerror(errno));
+		exit(1);
+	}
+	snprintf(pool_path, sizeof(pool_path), "%s/pool", directory);
+	owner = getpid();
+	atexit(scratch_close);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sigaction(ends[i], &action, NULL);
+}
+
+void scratch_close(void) { remove_all(); }
+
+const char *scratch_pool(void) { return pool_path; }
+
+void scratch_drop_pool(void) { unlink(pool_path); }
+
+void *scratch_map(uint64_t bytes)
+{
+	char path[sizeof(directory) + 16];
+	int fd, rc;
+	void *ptr;
+
+	snprintf(path, sizeof(path), "%s/limit", directory);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	unlink(path);
+	if (fd < 0)
+		die("%s: %s", path, strerror(errno));
+	rc = posix_fallocate(fd, 0, (off_t)bytes);
+	if (rc)
+		die("%s: %s", directory, strerror(rc));
+	ptr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (ptr == MAP_FAILED)
+		die("mmap: %s", strerror(errno));
+	close(fd);
+	return ptr;
+}
+
+void scratch_unmap(void *ptr, uint64_t bytes) { munmap(ptr, bytes); }
