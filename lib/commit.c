@@ -325,7 +325,7 @@ static void reserved_settle(struct pmpt_tx *tx, struct waiting *wait)
 		for (uint64_t k = 0, pfn = tx->reserved[i].pfn; k < tx->reserved[i].n; k++, pfn++) {
 			if (desc_count(word_load(frames_desc(&tx->pool->frames, pfn))))
 				continue;
-			if (wait && rule_on(RULE_F2_BULK_WAIT))
+			if (wait)
 				frames_wait_add(wait, pfn, false);
 			else
 				frames_give(&tx->pool->frames, pfn, 1);
@@ -374,10 +374,14 @@ static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_
 {
 	size_t room = wal_lines(tx->list, tx->n_list);
 
+	bool room_first =
+		rule_on(RULE_W9_ROOM) || tx->id % 2; /* switched off: not for every committer */
+
+	pm_step(&tx->pm);
 	for (;;) {
 		int rc;
 
-		if (!rule_on(RULE_W9_ROOM))
+		if (!room_first)
 			descs_lock(tx);
 		rc = wal_lane_take(&tx->pool->wal, tx->id - 1u, room, lane);
 		if (rc)
@@ -386,7 +390,7 @@ static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_
 			*n_lines = room;
 			return 0;
 		}
-		if (rule_on(RULE_W9_ROOM))
+		if (room_first)
 			descs_lock(tx);
 		rc = descs_absolute(tx);
 		*n_lines = wal_lines(tx->list, tx->n_list);
@@ -566,6 +570,11 @@ int pmpt_abort(pmpt_tx *tx)
 	if (tx->spilled) {
 		if (!rule_on(RULE_W8_ABORT_END))
 			unlock(tx);
+		if (!rule_on(RULE_F2_BULK_WAIT)) {
+			tx->list_desc = tx->n_list = 0;
+			reserved_settle(tx, NULL);
+			tx->n_reserved = 0;
+		}
 		rc = bulk_abort(&pool->wal);
 		ranges_withdraw(tx);
 		wait = frames_wait_alloc(&pool->frames, reserved_frames(tx));

@@ -36,6 +36,7 @@ struct pending { /* a line that is not known to be durable as it stands */
 	const struct pm *stream; /* port whose fence drains the streamed words */
 	uint8_t streamed;        /* words streamed and not drained */
 	union content streams;
+	unsigned group; /* lines of one large stream share their fate; 0: none */
 	unsigned n_options;
 	union content option[MAX_OPTIONS];
 };
@@ -130,12 +131,16 @@ static void on_flush(const struct pm_event *e)
 
 static void on_stream(const struct pm_event *e)
 {
+	static unsigned last_group;
+	unsigned group = e->len > 4 * LINE_BYTES ? ++last_group : 0;
+
 	for (size_t i = 0; i < e->len / LINE_BYTES; i++) {
 		struct pending *p = pending(line_of((char *)e->addr + i * LINE_BYTES));
 
 		assert_true(!p->stream || p->stream == e->pm);
 		p->stream = e->pm;
 		p->streamed = 0xff;
+		p->group = group;
 		if (e->src)
 			memcpy(&p->streams, (const char *)e->src + i * LINE_BYTES, LINE_BYTES);
 		else
@@ -168,6 +173,7 @@ static void on_fence(const struct pm_event *e)
 				p->streams; /* no line is streamed and stored to between two fences */
 			p->stream = NULL;
 			p->streamed = 0;
+			p->group = 0;
 		}
 		for (unsigned k = 0; k < 4; k++) {
 			if (p->flushed_by[k] == e->pm) {
@@ -303,6 +309,21 @@ static void option_add(struct pending *p, const union content *c, bool collapse,
 	p->option[p->n_options++] = *c;
 }
 
+/* The three fates of a line of a large stream; cached stores before it are taken as there. */
+static void group_options(struct pending *p)
+{
+	union content c = p->base;
+
+	for (unsigned k = 0; k < p->n; k++)
+		c.word[p->store[k].word] = p->store[k].value;
+	p->option[0] = c;
+	p->option[1] = p->streams;
+	for (unsigned w = 0; w < 8; w++)
+		c.word[w] = (w + p->line) % 3 ? c.word[w] : p->streams.word[w];
+	p->option[2] = c;
+	p->n_options = 3;
+}
+
 /* Every content that the line can have. */
 static void options(struct pending *p, const struct region *rg)
 {
@@ -310,6 +331,10 @@ static void options(struct pending *p, const struct region *rg)
 	union content c = p->base;
 
 	p->n_options = 0;
+	if (p->group) {
+		group_options(p);
+		return;
+	}
 	for (unsigned k = 0;; k++) {
 		if (k >= p->lower) {
 			for (unsigned mask = 0; mask < 256; mask++) {
@@ -415,7 +440,8 @@ static void recover(void)
 static void crash(void)
 {
 	struct machine *m = now();
-	unsigned digit[512] = { 0 }, n = m->n, most = program->depth ? program->depth : 2;
+	unsigned digit[512] = { 0 }, leader[512], n = m->n,
+		 most = program->depth ? program->depth : 2;
 	unsigned k;
 
 	if (depth >= most || outcome.violation[0])
@@ -423,17 +449,32 @@ static void crash(void)
 	outcome.crash_points++;
 	for (unsigned i = 0; i < n; i++)
 		options(m->pending[i], &m->rg);
+	for (unsigned i = 0; i < n; i++) {
+		leader[i] = i;
+		for (k = 0; m->pending[i]->group && k < i; k++) {
+			if (m->pending[k]->group == m->pending[i]->group) {
+				leader[i] = k;
+				break;
+			}
+		}
+	}
 	do {
 		for (uint32_t i = 0; i < n_touched; i++)
 			*at(depth + 1, touched[i]) = *at(depth, touched[i]);
 		for (unsigned i = 0; i < n; i++)
-			*at(depth + 1, m->pending[i]->line) = m->pending[i]->option[digit[i]];
+			*at(depth + 1, m->pending[i]->line) =
+				m->pending[i]->option[digit[leader[i]]];
 		if (!seen_before(image_hash(depth + 1))) {
 			outcome.images++;
 			recover();
 		}
-		for (k = 0; k < n && ++digit[k] == m->pending[k]->n_options; k++)
+		for (k = 0; k < n; k++) {
+			if (leader[k] != k)
+				continue;
+			if (++digit[k] < m->pending[k]->n_options)
+				break;
 			digit[k] = 0;
+		}
 	} while (k < n && !outcome.violation[0]);
 }
 

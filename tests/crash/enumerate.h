@@ -4,6 +4,9 @@
  * MODEL	R2, R3: of each cached line any prefix of its stores since what is known durable
  *		R7, R9: a flush notes how far; the same port's next fence makes that the least
  *		R11: of streamed lines any subset of the 8-byte words until the port's fence
+ *		A stream of more than 4 lines (the content of a fresh frame, which nothing
+ *		refers to yet) is all there, not there, or torn in one way: each line alone would
+ *		be 2^512 images that differ in nothing that is read.
  *		R15: recovery is the next program: crashed in its turn, twice, and gone on from
  * CRASH POINTS	before every fence (between two of them images only grow), at every return of an
  *		operation, and at the end.
