@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bulk -- the bulk lane: one undo transaction at a time, whose words go home in batches before it commits.
+/* bulk -- the bulk lane: one undo transaction at a time, whose words go home in batches before it
+ * commits.
  *
- * VALID	while bulk_from is not 0: lines from slot 0 to the first that does not validate, has an LSN below bulk_from or not above the one
- *		before, or after LAST.  Committed iff LAST is reached; else the prefix is undone, newest first.
+ * VALID	while bulk_from is not 0: lines from slot 0 to the first that does not validate, has
+ * 		an LSN below bulk_from or not above the one
+ *		before, or after LAST.  Committed iff LAST is reached; else the prefix is undone,
+ *		newest first.
  * ORDER	batch: draw -> bulk_from (first batch), lines (S1) -> F1 -> home (S2).
- *		commit: last batch with LAST, F1 is the commit point -> home -> flush all home lines -> F2 -> checkpoint over LAST -> bulk_from = 0 -> F3.
+ *		commit: last batch with LAST, F1 is the commit point -> home -> flush all home lines
+ *		-> F2 -> checkpoint over LAST -> bulk_from = 0 -> F3.
  *		abort: old values home -> flush -> F2 -> bulk_from = 0 -> F3.
- * INVARIANTS	W1, W8; the lane sets no low: its lines are live by bulk_from, whatever checkpoint_lsn says.
+ * INVARIANTS	W1, W8; the lane sets no low: its lines are live by bulk_from, whatever
+ * 		checkpoint_lsn says.
  */
 #include "error.h"
 #include "wal.h"
@@ -37,10 +42,8 @@ static void bulk_stream(struct wal *wal, const struct wal_word *word, size_t n, 
 		struct line *slot = bulk->line + bulk->head + i;
 
 		done += wal_pack(&line, word + done, n - done);
-		line.lsn = first + i;
-		line.flags = (uint8_t)(LINE_UNDO | (commit && i == n_lines - 1 ? LINE_LAST : 0));
-		line.count = 0;
-		line.crc = line_crc(wal->crc_seed, &line, region_off(wal->rg, slot));
+		line_seal(wal, &line, slot, first + i,
+			  LINE_UNDO | (commit && i == n_lines - 1 ? LINE_LAST : 0u), 0);
 		pm_stream(&bulk->pm, slot, &line, 1);
 	}
 }
@@ -75,7 +78,9 @@ static int bulk_log(struct wal *wal, const struct wal_word *word, size_t n, bool
 	bulk_stream(wal, word, n, n_lines, first, commit);
 	if (rule_on(RULE_W1_BULK_FENCE)) {
 		rc = pm_fence(
-			&bulk->pm); /* F1 durability: lines and bulk_from before any home word is stored [W1]; with LAST the commit point */
+			/* F1 durability: lines and bulk_from before any home word is stored [W1];
+			 * with LAST the commit point */
+			&bulk->pm);
 		if (rc)
 			return rc;
 	}
@@ -128,11 +133,15 @@ int bulk_commit(struct wal *wal, const struct wal_word *word, size_t n, uint64_t
 	*last = bulk->last;
 	bulk_flush(wal);
 	rc = pm_fence(
-		&bulk->pm); /* F2 durability: home words before bulk_from = 0 says that their lines are dead [W8] */
+		/* F2 durability: home words before bulk_from = 0 says that their lines are dead
+		 * [W8] */
+		&bulk->pm);
 	if (!rc && rule_on(RULE_W8_COMMIT_CHECKPOINT))
 		rc = wal_checkpoint_to(
 			wal,
-			bulk->last); /* else an older live redo line of the same words would be replayed over them [W8] */
+			/* else an older live redo line of the same words would be replayed over
+			 * them [W8] */
+			bulk->last);
 	if (rc)
 		return rc;
 	bulk_from(wal, 0);
@@ -155,7 +164,8 @@ int bulk_abort(struct wal *wal)
 	}
 	bulk_flush(wal);
 	rc = pm_fence(
-		&bulk->pm); /* F2 durability: old values before bulk_from = 0 makes the undo impossible [W8] */
+		/* F2 durability: old values before bulk_from = 0 makes the undo impossible [W8] */
+		&bulk->pm);
 	if (rc)
 		return rc;
 	if (rule_on(RULE_W8_ABORT_END))

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* checkpoint -- one word truncates every lane: checkpoint_lsn; and lsn_limit, the other word that bounds LSNs.
+/* checkpoint -- one word truncates every lane: checkpoint_lsn; and lsn_limit, the other word that
+ * bounds LSNs.
  *
- * ORDER	read the counter, then every lane's low (S1) -> flush the home lines noted before that (S2) -> F1 -> store x, flush (S3) -> F2 -> the
- *		lines up to x are free.  S1 before S2: what is at or below x was applied and noted before its low went [W4].
- * LOCKS	wal->checkpointer, taken with table locks and a lane held, never with an announced low; nothing is waited for under it.
+ * ORDER	read the counter, then every lane's low (S1) -> flush the home lines noted before
+ * 		that (S2) -> F1 -> store x, flush (S3) -> F2 -> the
+ *		lines up to x are free.  S1 before S2: what is at or below x was applied and noted
+ *		before its low went [W4].
+ * LOCKS	wal->checkpointer, taken with table locks and a lane held, never with an announced
+ * 		low; nothing is waited for under it.
  */
 #include <sched.h>
 
@@ -104,7 +108,7 @@ static void flush_homes(struct wal *wal, const uint64_t *head)
 
 static int checkpoint_locked(struct wal *wal)
 {
-	uint64_t x = checkpoint_target(wal), head[PMPT_LANES_MAX];
+	uint64_t x = checkpoint_target(wal), head[PMPT_LANES_MAX] = { 0 };
 	int rc;
 
 	for (uint32_t i = 0; i < wal->n_lanes; i++)
@@ -118,7 +122,8 @@ static int checkpoint_locked(struct wal *wal)
 		wal->prepare(wal->prepare_ctx, &wal->pm);
 	if (rule_on(RULE_W4_FENCE)) {
 		rc = pm_fence(
-			&wal->pm); /* F1 durability: home words before x says that their lines are dead [W4] */
+			/* F1 durability: home words before x says that their lines are dead [W4] */
+			&wal->pm);
 		if (rc)
 			return rc;
 	}
@@ -142,7 +147,8 @@ int wal_checkpoint(struct wal *wal)
 
 	if (rule_on(RULE_W4_MONOTONE))
 		pthread_mutex_lock(
-			&wal->checkpointer); /* one at a time: a second would store a smaller x [W4] */
+			/* one at a time: a second would store a smaller x [W4] */
+			&wal->checkpointer);
 	rc = checkpoint_locked(wal);
 	if (rule_on(RULE_W4_MONOTONE))
 		pthread_mutex_unlock(&wal->checkpointer);
@@ -157,7 +163,8 @@ int wal_checkpoint_to(struct wal *wal, uint64_t lsn)
 		if (rc)
 			return rc;
 		if (wal_checkpointed(wal) < lsn)
-			sched_yield(); /* a committer that drew below lsn has all it needs and will finish */
+			/* a committer that drew below lsn has all it needs and will finish */
+			sched_yield();
 	}
 	return 0;
 }
@@ -178,7 +185,8 @@ int wal_limit_ensure(struct wal *wal)
 	if (limit - atomic_load(&wal->next) <= wal->lsn_slack) {
 		limit += wal->lsn_step;
 		pm_store(&wal->pm, &wal->sb->lsn_limit, limit);
-		if (rule_on(RULE_W5_LIMIT_DURABLE)) /* durability: the limit before an LSN at or above the old one [W5] */
+		/* durability: the limit before an LSN at or above the old one [W5] */
+		if (rule_on(RULE_W5_LIMIT_DURABLE))
 			rc = pm_persist(&wal->pm, &wal->sb->lsn_limit, sizeof(pm_word));
 		if (!rc)
 			atomic_store_explicit(&wal->limit, limit, memory_order_release);

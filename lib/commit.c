@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* commit -- from a plan to log lines, and the end of a transaction.
  *
- * ORDER (redo)	S1 fresh tables that are not worth log words, and the caller's flushes -> F1 [F1] -> lane with room [W9] -> descriptor locks, ascending ->
- *		deltas to absolute words [W3, F5] -> wal_commit (commit point) -> unlock descriptors -> freed frames wait [F2] -> unlock tables [W7]
- * ORDER (bulk)	spill: fresh tables -> F1 -> readers are told, grace period -> bulk_batch.  commit: the same with LAST and the counts; unlock after bulk_commit [W8]
+ * ORDER (redo)	S1 fresh tables that are not worth log words, and the caller's flushes -> F1 [F1] ->
+ * 		lane with room [W9] -> descriptor locks, ascending ->
+ *		deltas to absolute words [W3, F5] -> wal_commit (commit point) -> unlock descriptors
+ *		-> freed frames wait [F2] -> unlock tables [W7]
+ * ORDER (bulk)	spill: fresh tables -> F1 -> readers are told, grace period -> bulk_batch.  commit:
+ * 		the same with LAST and the counts; unlock after bulk_commit [W8]
  * What can fail comes before the lane; behind the descriptor locks only the medium can fail.
  */
 
@@ -13,10 +16,11 @@
 #include "tx.h"
 #include "vec.h"
 
-#define FRESH_WORDS \
-	24 /* a fresh table with more entries than these is streamed, not logged: a stream costs 64 lines and a fence */
+/* A fresh table with more entries than these is streamed, not logged: a stream costs 64 lines and a
+ * fence. */
+#define FRESH_WORDS 24
 
-/* ---- the plan as a list of words ------------------------------------------------------------------------------- */
+/* ---- the plan as a list of words ------------------------------------------------------------- */
 
 static int list_add(struct pmpt_tx *tx, uint64_t where, uint64_t old, uint64_t new)
 {
@@ -49,7 +53,9 @@ static int list_words(struct pmpt_tx *tx)
 			continue;
 		if (tx->dropped && WHERE_CLASS(w->where) == WHERE_ENTRY &&
 		    in_dropped_table(tx, w->where))
-			continue; /* nobody will read it, and no line is to stand on a frame behind its free [F8] */
+			/* nobody will read it, and no line is to stand on a frame behind its free
+			 * [F8] */
+			continue;
 		rc = list_add(tx, w->where, w->old, w->new);
 	}
 	return rc;
@@ -64,7 +70,8 @@ static unsigned fresh_entries(const struct fresh *f)
 	return n;
 }
 
-/* Content of a fresh table goes by the log when its frame is zeroed and it is small; else it is streamed. */
+/* Content of a fresh table goes by the log when its frame is zeroed and it is small; else it is
+ * streamed. */
 static bool fresh_logged(const struct pmpt_tx *tx, const struct fresh *f)
 {
 	return f->zeroed && !tx->bulk && fresh_entries(f) <= FRESH_WORDS;
@@ -96,7 +103,8 @@ static uint64_t desc_after(uint64_t home, const struct wal_word *delta)
 	enum desc_kind kind = (enum desc_kind)(delta->old & ~DELTA_LIVE);
 
 	if (count ==
-	    0) /* free: a table keeps its kind, so that older lines on it are known to aim at a table */
+	    /* free: a table keeps its kind, so that older lines on it are known to aim at a table */
+	    0)
 		return kind == DESC_TABLE ? desc_make(DESC_TABLE, 0) : 0;
 	return desc_count(home) ? (home & ~DESC_COUNT) | count : desc_make(kind, count);
 }
@@ -167,7 +175,7 @@ size_t commit_room(const struct pmpt_tx *tx)
 	return bulk ? bulk - 1 : 0; /* LAST may need a line of its own */
 }
 
-/* ---- fresh tables and the caller's frames ---------------------------------------------------------------------- */
+/* ---- fresh tables and the caller's frames ---------------------------------------------------- */
 
 /* F1: what the lines are going to link is durable before they are streamed. */
 static int fresh_stream(struct pmpt_tx *tx)
@@ -187,7 +195,7 @@ static int fresh_stream(struct pmpt_tx *tx)
 	return pm_fence(&tx->pm); /* F1 durability: contents before the links to them [F1] */
 }
 
-/* ---- descriptor locks ------------------------------------------------------------------------------------------ */
+/* ---- descriptor locks ------------------------------------------------------------------------ */
 
 static struct group *group_of_desc(struct pmpt_tx *tx, size_t i, struct group *previous)
 {
@@ -227,7 +235,8 @@ static void descs_unlock(struct pmpt_tx *tx)
 	}
 }
 
-/* Under the locks: what the deltas make of the counts as they are now [W3].  A frame that was to be shared may be free by now. */
+/* Under the locks: what the deltas make of the counts as they are now [W3].  A frame that was to be
+ * shared may be free by now. */
 static int descs_absolute(struct pmpt_tx *tx)
 {
 	for (size_t i = tx->list_desc; i < tx->n_list && rule_on(RULE_W3_ABSOLUTE); i++) {
@@ -251,7 +260,7 @@ static int descs_absolute(struct pmpt_tx *tx)
 	return 0;
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void forget(struct pmpt_tx *tx)
 {
@@ -312,7 +321,8 @@ void tx_end(struct pmpt_tx *tx)
 		atomic_store_explicit(&tx->busy, 0, memory_order_release);
 }
 
-/* Reserved frames that nothing came to use are free again; readers may have seen those of a bulk transaction. */
+/* Reserved frames that nothing came to use are free again; readers may have seen those of a bulk
+ * transaction. */
 static void reserved_settle(struct pmpt_tx *tx, struct waiting *wait)
 {
 	size_t total = 0, used = 0;
@@ -367,7 +377,7 @@ static void freed_wait(struct pmpt_tx *tx, struct waiting *wait, uint64_t lsn)
 		frames_wait(fr, wait, lsn);
 }
 
-/* ---- redo ------------------------------------------------------------------------------------------------------ */
+/* ---- redo ------------------------------------------------------------------------------------ */
 
 /* Take a lane with room and the descriptor locks, and bring the list up to date under them. */
 static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_lines)
@@ -427,7 +437,7 @@ static int commit_redo(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 	return rc;
 }
 
-/* ---- bulk ------------------------------------------------------------------------------------------------------ */
+/* ---- bulk ------------------------------------------------------------------------------------ */
 
 /* Tell readers which ranges they may not see, and wait until all know. */
 static int ranges_publish(struct pmpt_tx *tx)
@@ -509,7 +519,35 @@ static int commit_bulk(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 	return rc;
 }
 
-/* ---- commit and abort ------------------------------------------------------------------------------------------ */
+/* ---- commit and abort ------------------------------------------------------------------------ */
+
+static void committed(struct pmpt_tx *tx)
+{
+	atomic_store_explicit(&tx->commits,
+			      atomic_load_explicit(&tx->commits, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+/* The straight path of a plan of one word: nothing to prepare, nothing to settle. */
+static int commit_one(struct pmpt_tx *tx, uint64_t *lsn)
+{
+	struct wal_lane *lane = NULL;
+	uint64_t last = 0;
+	int rc = wal_lane_take(&tx->pool->wal, tx->id - 1u, 1, &lane);
+
+	if (rc)
+		return rc;
+	if (!rule_on(RULE_W7_LOCKS))
+		unlock(tx);
+	rc = wal_commit(&tx->pool->wal, lane, tx->words.word, 1, 1, &last);
+	wal_lane_give(lane);
+	if (!rc)
+		committed(tx);
+	tx_end(tx);
+	if (!rc && lsn)
+		*lsn = last;
+	return rc;
+}
 
 int pmpt_commit(pmpt_tx *tx, uint64_t *lsn)
 {
@@ -520,6 +558,9 @@ int pmpt_commit(pmpt_tx *tx, uint64_t *lsn)
 
 	if (!rc)
 		rc = pool_writable(tx->pool);
+	if (!rc && tx->words.n == 1 && !tx->bulk && !tx->unfenced && !tx_planned(tx) &&
+	    tx->words.word[0].old != tx->words.word[0].new)
+		return commit_one(tx, lsn);
 	if (!rc)
 		rc = commit_plan(tx, true);
 	if (rc)
@@ -546,9 +587,7 @@ int pmpt_commit(pmpt_tx *tx, uint64_t *lsn)
 	if (rc && rc != PMPT_E_IO)
 		return rc;
 	if (!rc)
-		atomic_store_explicit(&tx->commits,
-				      atomic_load_explicit(&tx->commits, memory_order_relaxed) + 1,
-				      memory_order_relaxed);
+		committed(tx);
 	struct frames *frames = &tx->pool->frames;
 
 	tx_end(tx);

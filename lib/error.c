@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* error -- see error.h. */
+#define ERROR_C
 #include "error.h"
 
 #include <stdarg.h>

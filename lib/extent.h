@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* extent -- which frame numbers are frames: the extents in use, sorted, and where a frame's descriptor lies. */
+/* extent -- which frame numbers are frames: the extents in use, sorted, and where a frame's
+ * descriptor lies. */
 #ifndef PMPT_EXTENT_H
 #define PMPT_EXTENT_H
 
@@ -17,7 +18,8 @@ struct extents {
 	size_t room;
 };
 
-/* The first n extents of the superblock, their headers checked as region_check does.  Returns 0; PMPT_E_CORRUPT; -ENOMEM. */
+/* The first n extents of the superblock, their headers checked as region_check does.  Returns 0;
+ * PMPT_E_CORRUPT; -ENOMEM. */
 int extents_load(struct extents *list, const struct region *rg, struct mem *mem, uint64_t n);
 void extents_free(struct extents *list, struct mem *mem);
 /* The extent of a frame, or NULL. */

@@ -9,7 +9,7 @@
 
 #define RECLAIM_AT 4096 /* waiting frames that are worth a grace period */
 
-/* ---- groups ---------------------------------------------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 pm_word *frames_desc(struct frames *fr, uint64_t pfn)
 {
@@ -81,6 +81,8 @@ int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken)
 	*taken = false;
 	if (!g)
 		return error_set(-ENOMEM, "no memory for the index of frame %#lx", pfn);
+	if (atomic_load_explicit(&g->owner[pfn % GROUP_FRAMES], memory_order_relaxed) == id)
+		return 0;
 	if (atomic_compare_exchange_strong_explicit(&g->owner[pfn % GROUP_FRAMES], &none, id,
 						    memory_order_acquire, memory_order_relaxed)) {
 		*taken = true;
@@ -97,7 +99,7 @@ void frames_disown(struct frames *fr, uint64_t pfn)
 	atomic_store_explicit(&g->owner[pfn % GROUP_FRAMES], 0, memory_order_release);
 }
 
-/* ---- reserve --------------------------------------------------------------------------------------------------- */
+/* ---- reserve --------------------------------------------------------------------------------- */
 
 static void bits_clear(struct group *g, unsigned first, unsigned n)
 {
@@ -150,7 +152,8 @@ static bool take_groups(struct frames *fr, const struct extent *e, uint64_t n, u
 	return false;
 }
 
-/* n <= GROUP_FRAMES frames in a row inside one group of the extent, from group `from` on and around. */
+/* n <= GROUP_FRAMES frames in a row inside one group of the extent, from group `from` on and
+ * around. */
 static bool take_run(struct frames *fr, const struct extent *e, uint64_t from, unsigned n,
 		     uint64_t *pfn)
 {
@@ -235,7 +238,7 @@ void frames_give(struct frames *fr, uint64_t pfn, uint64_t n)
 	pthread_mutex_unlock(&fr->lock);
 }
 
-/* ---- frames zeroed ahead --------------------------------------------------------------------------------------- */
+/* ---- frames zeroed ahead --------------------------------------------------------------------- */
 
 bool frames_take_zeroed(struct frames *fr, uint64_t *pfn)
 {
@@ -279,7 +282,7 @@ static void zeroed_ahead(void *ctx)
 	pthread_mutex_unlock(&fr->lock);
 }
 
-/* ---- waiting --------------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 struct waiting *frames_wait_alloc(struct frames *fr, size_t room)
 {
@@ -360,7 +363,7 @@ int frames_reclaim(struct frames *fr, bool all)
 	return rc;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 int frames_open(struct frames *fr, struct region *rg, struct mem *mem, struct wal *wal)
 {

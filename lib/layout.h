@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* layout -- every structure on the medium: superblock, extent, space record, log line.
  *
- * FORMAT 1, little-endian; offsets are from the start of the pool, never pointers; reserved bytes are zero.
- *   superblock	the root object of libpmemobj, 4 KiB + 16 bytes per extent, 64-byte aligned	struct sb
+ * FORMAT 1, little-endian; offsets are from the start of the pool, never pointers; reserved bytes
+ * are zero.
+ *   superblock	the root object of libpmemobj, 4 KiB + 16 bytes per extent, 64-byte
+ * 		aligned	struct sb
  *   extent	objects of libpmemobj; inside, from the first 2 MiB boundary:
  *	frame 0		extent header						struct extent_head
- *	frames 1..k	descriptors, 8 bytes a frame, k = frames / 512 rounded up	entry.h DESCRIPTOR
+ *	frames 1..k	descriptors, 8 bytes a frame, k = frames / 512 rounded up	entry.h
+ *	DESCRIPTOR
  *	extent 0 only:	directory of spaces (256 bytes each), redo lanes, bulk lane
  *	the rest	tables and data
  * SOURCES: design.md sections 5 to 7; the Castagnoli polynomial of SSE4.2's crc32 instruction.
@@ -30,7 +33,7 @@
 /* A word on the medium that the log changes, or one that is persisted by itself. */
 typedef _Atomic uint64_t pm_word;
 
-/* ---- superblock ------------------------------------------------------------------------------------------------ */
+/* ---- superblock ------------------------------------------------------------------------------ */
 
 #define SB_MAGIC           "libpmpt" /* 8 bytes with the NUL */
 #define SB_MAJOR           1u
@@ -43,15 +46,18 @@ struct sb_extent { /* has PMEMoid's shape: libpmemobj's atomic allocation writes
 	pm_word off;
 };
 
-/* VALID IF AND ONLY IF (1) magic, (2) crc over [0, offsetof crc), (3) major known, (4) no unknown incompat bit, (5) every offset and size
- * inside the pool.  The words behind the crc change; each has a cache line of its own, so that no order between them is implied. */
+/* VALID IF AND ONLY IF (1) magic, (2) crc over [0, offsetof crc), (3) major known, (4) no unknown
+ * incompat bit, (5) every offset and size
+ * inside the pool.  The words behind the crc change; each has a cache line of its own, so that no
+ * order between them is implied. */
 struct sb {
 	char magic[8];
 	uint32_t major;
 	uint32_t compat, incompat, ro_compat;
 	uint8_t uuid[16];
 	uint64_t
-		salt; /* in every line's CRC: lines of an older pool in the same blocks are no lines */
+		/* in every line's CRC: lines of an older pool in the same blocks are no lines */
+		salt;
 	uint64_t pool_bytes;
 	uint64_t directory; /* offset of the space records */
 	uint64_t lanes;     /* offset of redo lane 0 */
@@ -78,17 +84,19 @@ _Static_assert(offsetof(struct sb, crc) == 3572 && offsetof(struct sb, checkpoin
 	       "superblock");
 _Static_assert(offsetof(struct sb, extent) == 4096, "superblock");
 
-/* ---- extent ---------------------------------------------------------------------------------------------------- */
+/* ---- extent ---------------------------------------------------------------------------------- */
 
 #define EXTENT_MAGIC 0x746e747874706d70ull /* "pmptxtnt" */
 
-/* VALID IF AND ONLY IF magic, crc over [0, offsetof crc), first and frames inside the pool, 2 MiB aligned start. */
+/* VALID IF AND ONLY IF magic, crc over [0, offsetof crc), first and frames inside the pool, 2 MiB
+ * aligned start. */
 struct extent_head {
 	uint64_t magic;
 	uint64_t first;  /* PFN of this frame, a multiple of 512 */
 	uint64_t frames; /* in the extent, this one included */
 	uint64_t
-		reserved_frames; /* from the first: header, descriptors and, in extent 0, directory and log */
+		/* from the first: header, descriptors and, in extent 0, directory and log */
+		reserved_frames;
 	uint64_t index; /* in sb.extent */
 	uint64_t salt;  /* the pool's: an older pool's header is none */
 	uint32_t reserved;
@@ -97,7 +105,7 @@ struct extent_head {
 };
 _Static_assert(sizeof(struct extent_head) == 4096, "extent header is a frame");
 
-/* ---- space record ---------------------------------------------------------------------------------------------- */
+/* ---- space record ---------------------------------------------------------------------------- */
 
 enum space_state { SPACE_FREE = 0, SPACE_LIVE = 1, SPACE_DELETING = 2 };
 
@@ -110,7 +118,7 @@ struct space_record {
 };
 _Static_assert(sizeof(struct space_record) == 256, "space record");
 
-/* ---- log line -------------------------------------------------------------------------------------------------- */
+/* ---- log line -------------------------------------------------------------------------------- */
 
 /* `where` of a word: its pool offset (8-aligned) with its class in the low three bits. */
 enum where_class {
@@ -138,19 +146,30 @@ struct line_run { /* for i < count: w[i] = (w[i] & ~mask) | ((new + i * new_stri
 	uint64_t where, mask, old, old_stride, new, new_stride;
 };
 
-/* VALID IF AND ONLY IF lsn != 0, kind and flags known, and crc matches salt, the line's own pool offset and its 60 other bytes. */
+/* VALID IF AND ONLY IF lsn != 0, kind and flags known, and crc matches salt, the line's own pool
+ * offset and its 60 other bytes. */
 struct line {
 	uint64_t lsn;
-	uint8_t kind;   /* enum line_kind */
-	uint8_t flags;  /* enum line_flag */
-	uint16_t count; /* in a LAST line of a redo lane: lines of the transaction, else 0 */
-	uint32_t crc;
+	union {
+		struct {
+			uint8_t kind;  /* enum line_kind */
+			uint8_t flags; /* enum line_flag */
+			uint16_t
+				/* LAST line of a redo lane: lines of the transaction, else 0 */
+				count;
+			uint32_t crc;
+		};
+		uint64_t meta; /* the four, stored at once */
+	};
 	union {
 		struct line_word word[2];
 		struct line_run run;
 		uint64_t payload[6];
 	};
 };
+#define LINE_META(kind, flags, count) \
+	((uint64_t)(kind) | (uint64_t)(flags) << 8 | (uint64_t)(count) << 16)
+#define LINE_META_CRC_SHIFT 32
 _Static_assert(sizeof(struct line) == LINE_BYTES, "a line is a cache line");
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lookup -- readers: four atomic loads inside a reader section; no locks, no log, no fence.
  *
- * What a reader may meet: a committed, durable value (redo stores home after its fence only), or, while a bulk transaction is open, a value of it that is
- * not committed: those ranges are published before they are stored (commit.c), and every reader looks there first.
+ * What a reader may meet: a committed, durable value (redo stores home after its fence only), or,
+ * while a bulk transaction is open, a value of it that is
+ * not committed: those ranges are published before they are stored (commit.c), and every reader
+ * looks there first.
  * A table that was unlinked meanwhile keeps its content for a grace period [F2].
  */
 
@@ -45,7 +47,8 @@ static inline bool is_slow(const struct pmpt_space *space)
 		atomic_load_explicit(&((struct pmpt_space *)space)->slow, memory_order_acquire));
 }
 
-/* Inside a reader section, space->slow is set: is this a forked child, or does an open bulk transaction hide va? */
+/* Inside a reader section, space->slow is set: is this a forked child, or does an open bulk
+ * transaction hide va? */
 __attribute__((cold, noinline)) static int hidden(const struct pmpt_space *space, uint64_t va)
 {
 	const struct bulk_ranges *ranges =
@@ -63,7 +66,8 @@ __attribute__((cold, noinline)) static int hidden(const struct pmpt_space *space
 	return 0;
 }
 
-/* Walk to the entry that ends it: a leaf, or one that is not present.  rights: out, W, U and not NX of every level, and'ed. */
+/* Walk to the entry that ends it: a leaf, or one that is not present.  rights: out, W, U and not NX
+ * of every level, and'ed. */
 static inline int walk(const struct pmpt_space *space, uint64_t va, uint64_t *out,
 		       unsigned *out_level, uint64_t *rights)
 {
@@ -106,13 +110,15 @@ static inline int read_entry(const struct pmpt_space *space, uint64_t va, uint64
 	return rc;
 }
 
-int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *out)
+/* All that is not a plain walk to a 4 KiB leaf; looks again from the root. */
+__attribute__((cold, noinline)) static int lookup_odd(const struct pmpt_space *space, uint64_t va,
+						      uint64_t *out)
 {
 	uint64_t entry = 0, rights = 0;
 	unsigned level = 1;
 	int rc = read_entry(space, va, &entry, &level, &rights);
 
-	if (unlikely(rc))
+	if (rc)
 		return rc;
 	if (!entry_is_leaf(entry, level))
 		return PMPT_E_NOT_MAPPED;
@@ -120,52 +126,68 @@ int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *out)
 	return 0;
 }
 
-/* One level of n walks.  at[i]: the entry's address, or NULL where the walk has ended.  Fetches the next level's entries ahead. */
-static inline int batch_level(const struct pmpt_space *space, const uint64_t *va,
-			      const pm_word **at, size_t n, uint64_t *out, unsigned level)
+/* The address of va's entry at level 1, or NULL: not that plain. */
+static inline const pm_word *walk_plain(const struct pmpt_space *space, uint64_t va)
 {
-	int rc = 0;
+	const char *base = space->base;
+	uint64_t bytes = space->bytes, entry = word_load(&space->root[level_index(va, 4)]);
 
-	for (size_t i = 0; i < n; i++) {
-		uint64_t entry;
-
-		if (unlikely(!at[i]))
-			continue;
-		entry = word_load(at[i]);
-		if (unlikely(!entry_is_table(entry, level))) {
-			out[i] = entry_is_leaf(entry, level) ? entry : 0;
-			at[i] = NULL;
-		} else if (outside(space, entry)) {
-			rc = corrupt(va[i], entry);
-			out[i] = 0;
-			at[i] = NULL;
-		} else {
-			at[i] = table_at(space, entry) + level_index(va[i], level - 1);
-			__builtin_prefetch((const void *)at[i]);
-		}
+#pragma GCC unroll 2
+	for (unsigned level = 3; level >= 2; level--) {
+		if (unlikely((entry & (ENTRY_P | ENTRY_PS)) != ENTRY_P ||
+			     (entry & ENTRY_PFN) >= bytes))
+			return NULL;
+		entry = word_load((const pm_word *)(const void *)(base + (entry & ENTRY_PFN)) +
+				  level_index(va, level));
 	}
-	return rc;
+	if (unlikely((entry & (ENTRY_P | ENTRY_PS)) != ENTRY_P || (entry & ENTRY_PFN) >= bytes))
+		return NULL;
+	return (const pm_word *)(const void *)(base + (entry & ENTRY_PFN)) + level_index(va, 1);
 }
 
-/* n <= BATCH walks level by level, so that their misses overlap.  In a reader section. */
+int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *out)
+{
+	const pm_word *at;
+	uint64_t entry;
+
+	reader_begin();
+	at = walk_plain(space, va);
+	if (unlikely(!at || !va_canonical(va) || is_slow(space))) {
+		reader_end();
+		return lookup_odd(space, va, out);
+	}
+	entry = word_load(at);
+	reader_end();
+	if (unlikely(!(entry & ENTRY_P)))
+		return PMPT_E_NOT_MAPPED;
+	*out = entry;
+	return 0;
+}
+
+/* n <= BATCH walks: the upper levels first, with the last entries fetched ahead, so that their
+ * misses overlap.  In a reader section. */
 static int walk_batch(const struct pmpt_space *space, const uint64_t *va, size_t n, uint64_t *out)
 {
 	const pm_word *at[BATCH];
 	int rc = 0;
 
-	for (size_t i = 0; i < n; i++)
-		at[i] = &space->root[level_index(va[i], 4)];
-	rc |= batch_level(space, va, at, n, out, 4);
-	rc |= batch_level(space, va, at, n, out, 3);
-	rc |= batch_level(space, va, at, n, out, 2);
 	for (size_t i = 0; i < n; i++) {
-		if (likely(at[i] != NULL)) {
-			uint64_t entry = word_load(at[i]);
-
-			out[i] = entry & ENTRY_P ? entry : 0;
-		}
+		at[i] = walk_plain(space, va[i]);
+		__builtin_prefetch((const void *)at[i]);
 	}
-	return rc ? PMPT_E_CORRUPT : 0;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t entry;
+
+		if (likely(at[i] != NULL)) {
+			entry = word_load(at[i]);
+			out[i] = entry & ENTRY_P ? entry : 0;
+			continue;
+		}
+		out[i] = 0;
+		if (lookup_odd(space, va[i], &out[i]) == PMPT_E_CORRUPT)
+			rc = PMPT_E_CORRUPT;
+	}
+	return rc;
 }
 
 /* How many of va[0..n) may be walked; *rc: why not all. */
@@ -264,7 +286,7 @@ int pmpt_access(const pmpt_space *space, uint64_t va, unsigned access)
 	return 0;
 }
 
-/* ---- walk over a range ----------------------------------------------------------------------------------------- */
+/* ---- walk over a range ----------------------------------------------------------------------- */
 
 /* Leaves of the last table over va, copied in one reader section: fn is called outside of it. */
 struct leaves {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* map -- the calls that change a space: map, unmap, protect, user words, frames.  Each is one all-or-nothing call of a transaction (tx_run).
- * A call goes over its range table by table: own the table, change its entries, free it if that left it empty.
+/* map -- the calls that change a space: map, unmap, protect, user words, frames.  Each is one
+ * all-or-nothing call of a transaction (tx_run).
+ * A call goes over its range table by table: own the table, change its entries, free it if that
+ * left it empty.
  */
 #include "error.h"
 #include "table.h"
@@ -13,7 +15,7 @@ static unsigned chunk(uint64_t va, uint64_t bytes, unsigned level)
 	return (unsigned)(n < left ? n : left);
 }
 
-/* ---- map ------------------------------------------------------------------------------------------------------- */
+/* ---- map ------------------------------------------------------------------------------------- */
 
 #define MAP_FLAGS                                                                            \
 	(PMPT_PROT_MASK | PMPT_EXT | PMPT_REPLACE | PMPT_ZERO | PMPT_G | PMPT_2M | PMPT_1G | \
@@ -83,7 +85,8 @@ static int map_run(struct pmpt_tx *tx, const struct map_args *a, struct path *p,
 	if (!(a->flags & PMPT_EXT))
 		rc = tx_count(
 			tx, pfn, n * frames, DESC_DATA,
-			1); /* before what is replaced is uncounted: the same frame may be in both */
+			/* before what is replaced is uncounted: the same frame may be in both */
+			1);
 	for (unsigned i = 0; i < n && !rc; i++, pfn += frames, p->va += level_bytes(a->level)) {
 		rc = map_over(tx, a, p, table_entry(tx, p));
 		if (!rc)
@@ -113,7 +116,8 @@ static int map_alloc(struct pmpt_tx *tx, const struct map_args *a, struct path *
 	return rc;
 }
 
-/* The table that is to hold the leaves of va; a huge page in the way is split when it may be replaced. */
+/* The table that is to hold the leaves of va; a huge page in the way is split when it may be
+ * replaced. */
 static int map_table(struct pmpt_tx *tx, const struct map_args *a, uint64_t va, bool full,
 		     struct path *p)
 {
@@ -186,10 +190,18 @@ int pmpt_map(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t n_pages, uint
 		return error_set(PMPT_E_FRAME,
 				 "frames %#lx + %#lx: not aligned to %#lx, or beyond 40 bits", pfn,
 				 n_pages * frames, frames);
+	if (tx && n_pages == 1 && level == 1 && (flags & PMPT_EXT) && (flags & PMPT_REPLACE) &&
+	    tx->pool == space->pool) {
+		rc = tx_check(tx);
+		if (!rc)
+			rc = table_replace(tx, space, a.va, leaf_make(pfn, flags, 1));
+		if (rc <= 0)
+			return rc;
+	}
 	return tx_run(space->pool, tx, map_call, &a);
 }
 
-/* ---- unmap and protect ----------------------------------------------------------------------------------------- */
+/* ---- unmap and protect ----------------------------------------------------------------------- */
 
 struct range_args {
 	struct pmpt_space *space;
@@ -205,7 +217,8 @@ static uint64_t table_bytes(const struct path *p, uint64_t end)
 	return (table_end < end ? table_end : end) - p->va;
 }
 
-/* Walk to the owned table whose entries for va lie wholly in [va, end), or are not present, as high up as can be; leaves that stick out are split. */
+/* Walk to the owned table whose entries for va lie wholly in [va, end), or are not present, as high
+ * up as can be; leaves that stick out are split. */
 static int range_table(struct pmpt_tx *tx, const struct range_args *a, uint64_t va,
 		       bool whole_tables, struct path *p)
 {
@@ -339,7 +352,7 @@ int pmpt_protect(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes
 	return tx_run(space->pool, tx, protect_call, &a);
 }
 
-/* ---- user words ------------------------------------------------------------------------------------------------ */
+/* ---- user words ------------------------------------------------------------------------------ */
 
 struct user_args {
 	struct pmpt_space *space;
@@ -379,7 +392,7 @@ int pmpt_user_get(const pmpt_space *space, unsigned index, uint64_t *value)
 	return 0;
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 struct frame_args {
 	uint64_t n, align;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* medium -- what holds a file: real persistent memory, tmpfs that stands for it, or an ordinary file.
+/* medium -- what holds a file: real persistent memory, tmpfs that stands for it, or an ordinary
+ * file.
  * Found out by what the kernel says of the mapping, never by libpmem's environment variables. */
 #ifndef PMPT_MEDIUM_H
 #define PMPT_MEDIUM_H
@@ -8,8 +9,10 @@
 
 #include "libpmpt.h"
 
-/* The medium of the mapping at base: MAP_SYNC (flag sf in smaps) or a device DAX: PMEM; tmpfs by its file system's magic: EMULATED; else FILE.
- * bytes: out, how far file mappings follow each other without a gap from base on.  Returns 0; PMPT_E_MEDIUM (parts on different media). */
+/* The medium of the mapping at base: MAP_SYNC (flag sf in smaps) or a device DAX: PMEM; tmpfs by
+ * its file system's magic: EMULATED; else FILE.
+ * bytes: out, how far file mappings follow each other without a gap from base on.  Returns 0;
+ * PMPT_E_MEDIUM (parts on different media). */
 int medium_of_mapping(const void *base, enum pmpt_medium *medium, uint64_t *bytes);
 
 #endif

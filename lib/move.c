@@ -57,7 +57,8 @@ static int move_one(struct pmpt_tx *tx, const struct move_args *a, uint64_t done
 		return rc;
 	rc = table_own_below(
 		tx, entry,
-		level); /* a writer below would store at the new place what it planned for the old */
+		/* a writer below would store at the new place what it planned for the old */
+		level);
 	if (!rc)
 		rc = table_set(tx, &to, entry);
 	if (!rc)
@@ -95,7 +96,7 @@ int pmpt_move(pmpt_tx *tx, pmpt_space *from_space, uint64_t from, pmpt_space *to
 	return tx_run(from_space->pool, tx, move_call, &a);
 }
 
-/* ---- collapse -------------------------------------------------------------------------------------------------- */
+/* ---- collapse -------------------------------------------------------------------------------- */
 
 struct collapse_args {
 	struct pmpt_space *space;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pm -- see pm.h.  The instructions that make persistent memory persistent are in this file alone.
- * SOURCES: Intel SDM volume 1, 11.5 and 12.10; volume 2, CLWB, CLFLUSHOPT, CLFLUSH, SFENCE, MOVNTDQ.
+ * SOURCES: Intel SDM volume 1, 11.5 and 12.10; volume 2, CLWB, CLFLUSHOPT, CLFLUSH, SFENCE,
+ * MOVNTDQ.
  */
 #include "pm.h"
 
@@ -17,7 +18,7 @@ void (*pm_observer)(void *ctx, const struct pm_event *event);
 void *pm_observer_ctx;
 #endif
 
-/* ---- cache lines ----------------------------------------------------------------------------------------------- */
+/* ---- cache lines ----------------------------------------------------------------------------- */
 
 __attribute__((target("clwb"))) static void lines_clwb(const char *line, size_t n)
 {
@@ -51,11 +52,13 @@ __attribute__((constructor)) static void choose_flush(void)
 		lines_flush = lines_clflushopt;
 }
 
-static void lines_stream(char *dst, const char *src, size_t n)
+/* Read by words: wider loads of what was just stored by words would wait for it. */
+static inline void lines_stream(char *dst, const char *src, size_t n)
 {
-	for (size_t i = 0; i < n * LINE_BYTES; i += 16)
-		_mm_stream_si128((__m128i *)(void *)(dst + i),
-				 _mm_load_si128((const __m128i *)(const void *)(src + i)));
+	const long long *word = (const long long *)(const void *)src;
+
+	for (size_t i = 0; i < n * LINE_BYTES; i += 16, word += 2)
+		_mm_stream_si128((__m128i *)(void *)(dst + i), _mm_set_epi64x(word[1], word[0]));
 }
 
 static void lines_zero(char *dst, size_t n)
@@ -64,7 +67,7 @@ static void lines_zero(char *dst, size_t n)
 		_mm_stream_si128((__m128i *)(void *)(dst + i), _mm_setzero_si128());
 }
 
-/* ---- pages ----------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 static int range_sync(struct pm *pm, unsigned i)
 {
@@ -77,7 +80,8 @@ static int range_sync(struct pm *pm, unsigned i)
 	return PMPT_E_IO;
 }
 
-/* The two ranges with the smallest gap become one: more pages are synced than need be, none is forgotten. */
+/* The two ranges with the smallest gap become one: more pages are synced than need be, none is
+ * forgotten. */
 static void ranges_merge(struct pm *pm)
 {
 	unsigned best = 1;
@@ -117,7 +121,7 @@ static void pages_note(struct pm *pm, const char *addr, size_t len)
 	pm->range[at].end = end;
 }
 
-/* ---- the port -------------------------------------------------------------------------------------------------- */
+/* ---- the port -------------------------------------------------------------------------------- */
 
 void pm_medium_init(struct pm_medium *medium, void *base, uint64_t bytes, enum pm_backend backend)
 {

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pm -- the only way to persistent memory: store, flush, stream, fence; and the counters of lines and fences.
+/* pm -- the only way to persistent memory: store, flush, stream, fence; and the counters of lines
+ * and fences.
  *
- * A *medium* is the memory and what makes it durable; a *port* (struct pm) is one owner's way to it, used by one thread at a time: a
- * lane, the bulk lane, the checkpointer each have one.  A drain is per thread, so what a port flushed or streamed is durable only after a
+ * A *medium* is the memory and what makes it durable; a *port* (struct pm) is one owner's way to
+ * it, used by one thread at a time: a
+ * lane, the bulk lane, the checkpointer each have one.  A drain is per thread, so what a port
+ * flushed or streamed is durable only after a
  * fence of the same port by the same thread.
- * BACKENDS: cache-line (clwb, clflushopt or clflush; sfence) and page (msync of the touched pages at each fence).
+ * BACKENDS: cache-line (clwb, clflushopt or clflush; sfence) and page (msync of the touched pages
+ * at each fence).
  * Flush, fence and streaming instructions exist in pm.c alone.
  */
 #ifndef PMPT_PM_H
@@ -20,7 +24,8 @@ struct pm_medium {
 	uint64_t bytes;
 	enum pm_backend backend;
 	_Atomic int
-		failed; /* negated errno of the first msync that failed: nothing is durable from then on */
+		/* negated errno of the first msync that failed: nothing is durable from then on */
+		failed;
 };
 
 struct pm_counters {
@@ -33,7 +38,8 @@ struct pm_counters {
 struct pm {
 	struct pm_medium *medium;
 	struct pm_counters count; /* written by the owner, read by anybody */
-	/* page backend: what the next fence has to msync, in pages, half open; merged where they touch */
+	/* page backend: what the next fence has to msync, in pages, half open; merged where they
+	 * touch */
 	unsigned n_ranges;
 	struct {
 		uint64_t first, end;
@@ -45,11 +51,13 @@ void pm_init(struct pm *pm, struct pm_medium *medium);
 
 /* Flush the lines of [addr, addr + len): durable after this port's next fence. */
 void pm_flush(struct pm *pm, const void *addr, size_t len);
-/* Write n lines past the cache; dst and src are 64-byte aligned.  Durable after this port's next fence, any words of them before it. */
+/* Write n lines past the cache; dst and src are 64-byte aligned.  Durable after this port's next
+ * fence, any words of them before it. */
 void pm_stream(struct pm *pm, void *dst, const void *src, size_t n_lines);
 /* Zero n lines past the cache. */
 void pm_stream_zero(struct pm *pm, void *dst, size_t n_lines);
-/* All that this port flushed and streamed is durable on 0.  Returns 0 or PMPT_E_IO (page backend only): then nothing is known. */
+/* All that this port flushed and streamed is durable on 0.  Returns 0 or PMPT_E_IO (page backend
+ * only): then nothing is known. */
 int pm_fence(struct pm *pm);
 /* pm_flush + pm_fence. */
 int pm_persist(struct pm *pm, const void *addr, size_t len);
@@ -62,7 +70,8 @@ enum pm_event_kind {
 	PM_EV_STEP /* a place where another thread may run */
 };
 #ifdef PMPT_TEST
-/* A test's machine: called before each event, which then takes place.  value: what a store will leave; stream: src holds the lines (NULL: zeros). */
+/* A test's machine: called before each event, which then takes place.  value: what a store will
+ * leave; stream: src holds the lines (NULL: zeros). */
 struct pm_event {
 	enum pm_event_kind kind;
 	struct pm *pm;
@@ -97,8 +106,10 @@ static inline void pm_store(struct pm *pm, pm_word *word, uint64_t value)
 	atomic_store_explicit(word, value, memory_order_release);
 }
 
-/* Store an entry, keeping A and D as entry_merge says, even against a walker that sets them meanwhile.  Where the PFN changes nothing is kept, and a plain
- * store does: a locked instruction here would hold up the caller's next loads until the fence before it is through. */
+/* Store an entry, keeping A and D as entry_merge says, even against a walker that sets them
+ * meanwhile.  Where the PFN changes nothing is kept, and a plain
+ * store does: a locked instruction here would hold up the caller's next loads until the fence
+ * before it is through. */
 static inline void pm_store_entry(struct pm *pm, pm_word *word, uint64_t value)
 {
 	uint64_t old = atomic_load_explicit(word, memory_order_relaxed);

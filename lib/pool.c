@@ -26,7 +26,7 @@ int pool_writable(struct pmpt_pool *pool)
 	return 0;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static int recover(struct pmpt_pool *pool)
 {
@@ -170,7 +170,7 @@ int pmpt_checkpoint(pmpt_pool *pool)
 	return rc ? rc : wal_checkpoint(&pool->wal);
 }
 
-/* ---- grow ------------------------------------------------------------------------------------------------------ */
+/* ---- grow ------------------------------------------------------------------------------------ */
 
 static int grow_call(struct pmpt_tx *tx, const void *args)
 {
@@ -179,7 +179,8 @@ static int grow_call(struct pmpt_tx *tx, const void *args)
 			   word_load(&tx->pool->sb->n_extents) + 1);
 }
 
-/* Object, blocks, descriptors durable, then the logged word: a crash between leaves an object that the next growth takes. */
+/* Object, blocks, descriptors durable, then the logged word: a crash between leaves an object that
+ * the next growth takes. */
 static int grow_locked(struct pmpt_pool *pool)
 {
 	uint64_t index = word_load(&pool->sb->n_extents), off = 0, bytes = 0, frames;
@@ -236,7 +237,7 @@ int pmpt_grow(pmpt_pool *pool, uint64_t bytes)
 	return rc;
 }
 
-/* ---- what an open found, and statistics ------------------------------------------------------------------------ */
+/* ---- what an open found, and statistics ------------------------------------------------------ */
 
 int pmpt_recovery_report(pmpt_pool *pool, struct pmpt_recovery *report)
 {

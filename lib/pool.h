@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pool -- the core object over a region: log, frames, spaces, transactions.  What holds the region is pool_obj.c's business.
+/* pool -- the core object over a region: log, frames, spaces, transactions.  What holds the region
+ * is pool_obj.c's business.
  *
- * LOCKS, in this order	pool.names > a table's owner (try-lock) > a lane > wal.checkpointer > a group's descriptor lock > frames.lock
+ * LOCKS, in this order	pool.names > a table's owner (try-lock) > a lane > wal.checkpointer > a
+ * 			group's descriptor lock > frames.lock
  *	pool.names	the directory of spaces and the handles	(mutex)
  *	pool.grow	one extent at a time			(mutex, above a lane)
  */
@@ -12,7 +14,8 @@
 #include "pools.h"
 #include "tx.h"
 
-/* Ranges of the open bulk transaction that are stored home and not committed: readers get PMPT_E_BUSY.  Replaced, never changed. */
+/* Ranges of the open bulk transaction that are stored home and not committed: readers get
+ * PMPT_E_BUSY.  Replaced, never changed. */
 struct bulk_range {
 	const struct pmpt_space *space;
 	uint64_t va, end; /* end 0: the end of the address space */
@@ -30,7 +33,9 @@ struct pmpt_space {
 	char *base; /* the region's, and its size: what a walk needs */
 	uint64_t bytes;
 	_Atomic bool
-		slow; /* readers must look closer: a bulk transaction is open on it, or this is a forked child */
+		/* readers must look closer: a bulk transaction is open on it, or this is a forked
+		 * child */
+		slow;
 	unsigned refs;          /* pool.names; open transactions hold some */
 	_Atomic uint16_t owner; /* transaction that changes the user words, or 0 */
 	char name[PMPT_NAME_MAX + 1];
@@ -59,7 +64,8 @@ struct pmpt_pool {
 	size_t ctx_bytes; /* not 0: ctx is this pool's to free */
 };
 
-/* Open the core over a region whose superblock region_check() accepts: recovers it, finishes an interrupted delete.
+/* Open the core over a region whose superblock region_check() accepts: recovers it, finishes an
+ * interrupted delete.
  * rg is copied, what it describes outlives the pool.  Returns as pmpt_open. */
 int core_open(const struct region *rg, unsigned flags, struct pmpt_pool **pool);
 /* checkpoint: false in tests that want to see the log as it stands.  As pmpt_close. */

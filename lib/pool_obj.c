@@ -12,7 +12,8 @@
 #include "error.h"
 #include "medium.h"
 
-/* Where libpmemobj keeps what we look at before it may open the file (its on-media header, layout major 6). */
+/* Where libpmemobj keeps what we look at before it may open the file (its on-media header, layout
+ * major 6). */
 #define OBJ_SIGNATURE "PMEMOBJ"
 #define OBJ_LAYOUT    4096
 #define OBJ_ROOT      0x1800
@@ -24,7 +25,7 @@
 
 #define SET_SIGNATURE "PMEMPOOLSET"
 
-/* ---- the file before libpmemobj sees it ------------------------------------------------------------------------ */
+/* ---- the file before libpmemobj sees it ------------------------------------------------------ */
 
 static int sys_error(const char *path, const char *what)
 {
@@ -113,7 +114,7 @@ static int file_check(const char *path, int fd)
 	return 0;
 }
 
-/* ---- open ------------------------------------------------------------------------------------------------------ */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 static int obj_error(const char *path, const char *what)
 {
@@ -180,7 +181,7 @@ int obj_open(const char *path, struct obj_pool *obj)
 	return rc;
 }
 
-/* ---- extents --------------------------------------------------------------------------------------------------- */
+/* ---- extents --------------------------------------------------------------------------------- */
 
 /* Make the blocks of [off, off + len) of the file exist. */
 static int blocks_make(const struct obj_pool *obj, uint64_t off, uint64_t len)
@@ -222,7 +223,7 @@ int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes)
 	return blocks_make(obj, *off, *bytes);
 }
 
-/* ---- create ---------------------------------------------------------------------------------------------------- */
+/* ---- create ---------------------------------------------------------------------------------- */
 
 /* A new, sparse file of that size; blocks that libpmemobj itself is going to store in exist. */
 static int file_make(const char *path, const struct pmpt_config *config, struct obj_pool *obj)

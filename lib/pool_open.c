@@ -14,7 +14,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* ---- configuration --------------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static uint32_t clamp(uint64_t value, uint64_t least, uint64_t most)
 {
@@ -73,7 +73,7 @@ static int config_check(const struct pmpt_config *c)
 	return 0;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static _Atomic bool told_emulated;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pools -- see pools.h.  After fork() the child's handles are dead: every pool and open space is marked, so that a reader needs no extra look. */
+/* pools -- see pools.h.  After fork() the child's handles are dead: every pool and open space is
+ * marked, so that a reader needs no extra look. */
 #include "pools.h"
 
 #include <pthread.h>

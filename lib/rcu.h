@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rcu -- reader sections and grace periods: liburcu's bulletproof flavour (threads need not register), told to ThreadSanitizer, which cannot
+/* rcu -- reader sections and grace periods: liburcu's bulletproof flavour (threads need not
+ * register), told to ThreadSanitizer, which cannot
  * see the ordering that membarrier gives. */
 #ifndef PMPT_RCU_H
 #define PMPT_RCU_H

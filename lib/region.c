@@ -21,7 +21,7 @@ __attribute__((target("sse4.2"))) uint32_t crc32c(uint32_t crc, const void *data
 	return crc;
 }
 
-/* ---- format ---------------------------------------------------------------------------------------------------- */
+/* ---- format ---------------------------------------------------------------------------------- */
 
 static uint64_t frames_of(uint64_t bytes) { return (bytes + FRAME_BYTES - 1) / FRAME_BYTES; }
 
@@ -53,7 +53,9 @@ static void format_descriptors(struct region *rg, struct pm *pm, const struct ex
 
 	pm_stream_zero(pm, desc, extent_desc_frames(e->frames) * (FRAME_BYTES / LINE_BYTES));
 	(void)pm_fence(
-		pm); /* order: zeros before the stores over them, on the same lines; a failure shows at the next fence */
+		/* order: zeros before the stores over them, on the same lines; a failure shows at
+		 * the next fence */
+		pm);
 	for (uint64_t i = 0; i < e->reserved; i++)
 		pm_store(pm, &desc[i], desc_make(DESC_RESERVED, 1));
 	pm_flush(pm, desc, e->reserved * sizeof(*desc));
@@ -87,7 +89,8 @@ int region_format_extent(struct region *rg, struct pm *pm, const struct region_s
 	pm_stream(pm, region_at(rg, start), &head, FRAME_BYTES / LINE_BYTES);
 	*frames = e.frames;
 	return pm_fence(
-		pm); /* durability: header and descriptors before anything says that the extent is in use */
+		/* durability: header and descriptors before anything says that the extent is in use */
+		pm);
 }
 
 static void format_zero(struct region *rg, struct pm *pm, uint64_t off, uint64_t frames)
@@ -143,7 +146,7 @@ int region_format(struct region *rg, const struct region_shape *shape, uint64_t 
 	return pm_fence(&pm); /* durability: it is a pool */
 }
 
-/* ---- check ----------------------------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 struct extent_head *region_extent(const struct region *rg, uint64_t index)
 {

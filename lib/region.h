@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* region -- a base address, a size, a medium, and where the superblock lies: all that the core knows of what holds a pool.
+/* region -- a base address, a size, a medium, and where the superblock lies: all that the core
+ * knows of what holds a pool.
  *
- * A libpmemobj pool, a raw mapping of the file and a test's buffer are all regions.  Offsets are from base; base is 2 MiB aligned
+ * A libpmemobj pool, a raw mapping of the file and a test's buffer are all regions.  Offsets are
+ * from base; base is 2 MiB aligned
  * in use with real pools (tests: 4 KiB suffices, group arithmetic is on offsets).
  */
 #ifndef PMPT_REGION_H
@@ -38,19 +40,24 @@ struct region_shape {
 	uint64_t salt;
 };
 
-/* Frames that extent 0 needs before the first free one, header, descriptors, directory and log included, if it has `frames` frames. */
+/* Frames that extent 0 needs before the first free one, header, descriptors, directory and log
+ * included, if it has `frames` frames. */
 uint64_t region_reserved_frames(const struct region_shape *shape, uint64_t index, uint64_t frames);
 
-/* Format one extent over [off, off + bytes): header and reserved descriptors, all other descriptors zero; durable on 0.  The blocks exist.
- * The extent begins at the first 2 MiB boundary at or after off.  *frames: out.  Returns 0; PMPT_E_NO_FRAMES (too small); PMPT_E_IO. */
+/* Format one extent over [off, off + bytes): header and reserved descriptors, all other descriptors
+ * zero; durable on 0.  The blocks exist.
+ * The extent begins at the first 2 MiB boundary at or after off.  *frames: out.  Returns 0;
+ * PMPT_E_NO_FRAMES (too small); PMPT_E_IO. */
 int region_format_extent(struct region *rg, struct pm *pm, const struct region_shape *shape,
 			 uint64_t index, uint64_t off, uint64_t bytes, uint64_t *frames);
 
-/* Format extent 0 (the object at sb->extent[0].off, of extent_bytes) and then the superblock; the pool is one when the superblock's CRC is durable.
+/* Format extent 0 (the object at sb->extent[0].off, of extent_bytes) and then the superblock; the
+ * pool is one when the superblock's CRC is durable.
  * checkpoint_lsn 0, lsn_limit 1 (recovery raises it at the first open), bulk_from 0, n_extents 1. */
 int region_format(struct region *rg, const struct region_shape *shape, uint64_t extent_bytes);
 
-/* Check the superblock and the headers of the n_extents in use.  Returns 0; PMPT_E_NOT_POOL, _VERSION, _CORRUPT, _TRUNCATED, with the message.
+/* Check the superblock and the headers of the n_extents in use.  Returns 0; PMPT_E_NOT_POOL,
+ * _VERSION, _CORRUPT, _TRUNCATED, with the message.
  * Writes nothing, reads only inside the region. */
 int region_check(const struct region *rg);
 /* Check the header of one extent, in use or not yet.  head: out.  Returns 0 or PMPT_E_CORRUPT. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rules -- in a test build each rule of the protocol can be switched off, to show that its test fails without it.
+/* rules -- in a test build each rule of the protocol can be switched off, to show that its test
+ * fails without it.
  * In the library rule_on() is the constant true. */
 #ifndef PMPT_RULES_H
 #define PMPT_RULES_H
@@ -19,8 +20,9 @@ enum rule {
 	RULE_W4_FENCE,         /* and fences before it stores x */
 	RULE_W4_MONOTONE,      /* checkpoint_lsn never goes back; one checkpointer at a time */
 	RULE_W5_JUMP,          /* recovery jumps to lsn_limit */
-	RULE_W5_LIMIT_DURABLE, /* lsn_limit is durable before an LSN at or above the old one is drawn */
-	RULE_W6_DURABLE,       /* a half restarts only after a durable checkpoint */
+	/* lsn_limit is durable before an LSN at or above the old one is drawn */
+	RULE_W5_LIMIT_DURABLE,
+	RULE_W6_DURABLE,   /* a half restarts only after a durable checkpoint */
 	RULE_W7_LOCKS,     /* LSNs are drawn with the locks held; locks go after the home stores */
 	RULE_W8_ABORT_END, /* an abort is durable before it unlocks */
 	RULE_W8_COMMIT_CHECKPOINT, /* bulk_from = 0 waits for a durable checkpoint over LAST */

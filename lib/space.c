@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* space -- named address spaces: records in the directory, handles in DRAM.
  *
- * STATES of a record	FREE -> LIVE (create: record, PML4 and its count in one transaction) -> DELETING (one transaction: the name is gone) ->
- *			FREE (bounded transactions free what is mapped, the last one the PML4 and the record; resumed at open)
- * LOCKS	pool.names for the directory and the table of handles, held over the transactions that change a record.
+ * STATES of a record	FREE -> LIVE (create: record, PML4 and its count in one transaction) ->
+ * 			DELETING (one transaction: the name is gone) ->
+ *			FREE (bounded transactions free what is mapped, the last one the PML4 and
+ *			the record; resumed at open)
+ * LOCKS	pool.names for the directory and the table of handles, held over the transactions
+ * 		that change a record.
  */
 #include <string.h>
 
@@ -30,7 +33,7 @@ static void record_name(const struct space_record *r, char name[PMPT_NAME_MAX + 
 	name[PMPT_NAME_MAX] = 0;
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 character at s, at most `left` bytes; 0: it is none, or a control character. */
 static size_t utf8_char(const unsigned char *s, size_t left)
@@ -109,7 +112,7 @@ static int set_word(struct pmpt_tx *tx, pm_word *word, uint64_t value)
 	return tx_set_word(tx, region_off(tx->pool->rg, word) | WHERE_DIR, value);
 }
 
-/* ---- handles --------------------------------------------------------------------------------------------------- */
+/* ---- handles --------------------------------------------------------------------------------- */
 
 /* pool.names is held. */
 static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
@@ -212,7 +215,7 @@ int pmpt_space_list(pmpt_pool *pool, int (*fn)(void *ctx, const char *name), voi
 	return rc;
 }
 
-/* ---- create and rename ----------------------------------------------------------------------------------------- */
+/* ---- create and rename ----------------------------------------------------------------------- */
 
 struct record_args {
 	struct space_record *record;
@@ -295,7 +298,7 @@ int pmpt_space_rename(pmpt_pool *pool, const char *from, const char *to)
 	return rc;
 }
 
-/* ---- delete ---------------------------------------------------------------------------------------------------- */
+/* ---- delete ---------------------------------------------------------------------------------- */
 
 static int delete_call(struct pmpt_tx *tx, const void *args)
 {
@@ -340,7 +343,8 @@ static uint64_t first_mapped(const struct pmpt_space *space, uint64_t va)
 	return VA_END;
 }
 
-/* Unmap all in transactions that fit in the log, then forget the space.  The record is DELETING, the handle the only one. */
+/* Unmap all in transactions that fit in the log, then forget the space.  The record is DELETING,
+ * the handle the only one. */
 static int delete_rest(struct pmpt_space *space)
 {
 	uint64_t step = level_bytes(4);

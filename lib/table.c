@@ -22,7 +22,7 @@ int va_range(uint64_t va, uint64_t len, uint64_t align, uint64_t *first)
 	return 0;
 }
 
-/* ---- walk ------------------------------------------------------------------------------------------------------ */
+/* ---- walk ------------------------------------------------------------------------------------ */
 
 static int link_bad(const struct pmpt_tx *tx, const struct path *p, uint64_t entry)
 {
@@ -88,9 +88,9 @@ int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, un
 		rc = table_walk(tx, space, va, stop, &again);
 		if (!rc && again.level == p->level && again.pfn[p->level] == p->pfn[p->level])
 			return table_check(tx, p->pfn[p->level]);
-		frames_disown(
-			&tx->pool->frames,
-			tx->own[--tx->n_own]); /* it was unlinked, or linked deeper, before it was ours */
+		frames_disown(&tx->pool->frames,
+			      /* it was unlinked, or linked deeper, before it was ours */
+			      tx->own[--tx->n_own]);
 		if (rc)
 			return rc;
 	}
@@ -105,6 +105,28 @@ int table_set(struct pmpt_tx *tx, const struct path *p, uint64_t value)
 {
 	tx->upper |= p->level > 1;
 	return tx_set_entry(tx, p->pfn[p->level], path_index(p, p->level), value);
+}
+
+int table_replace(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t leaf)
+{
+	struct path p;
+	uint64_t where, old;
+	int rc;
+
+	if (tx->bulk || tx->upper || tx->n_fresh ||
+	    2 * (tx->changes + 1 - tx->measured_changes) + tx->measured_lines >
+		    tx->pool->wal.half_lines)
+		return 1;
+	rc = table_walk_own(tx, space, va, 1, &p);
+	if (rc || p.level != 1)
+		return rc ? rc : 1;
+	where = p.pfn[1] << FRAME_SHIFT | (uint64_t)level_index(va, 1) << 3 | WHERE_ENTRY;
+	old = word_load(region_at(tx->pool->rg, WHERE_OFF(where))) & ~ENTRY_AD;
+	if ((old & (ENTRY_P | ENTRY_EXT)) != (ENTRY_P | ENTRY_EXT) ||
+	    (tx->words.n && wset_find(&tx->words, where)))
+		return 1;
+	tx->changes++;
+	return wset_add(&tx->words, where, old, leaf);
 }
 
 int table_make(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop, bool full,
@@ -126,7 +148,7 @@ int table_make(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsign
 	return rc;
 }
 
-/* ---- drop ------------------------------------------------------------------------------------------------------ */
+/* ---- drop ------------------------------------------------------------------------------------ */
 
 int leaf_count(struct pmpt_tx *tx, uint64_t entry, unsigned level, int delta)
 {
@@ -213,7 +235,7 @@ int table_split(struct pmpt_tx *tx, const struct path *p)
 	return rc ? rc : table_set(tx, p, pfn << FRAME_SHIFT | ENTRY_LINK);
 }
 
-/* ---- leaves ---------------------------------------------------------------------------------------------------- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 uint64_t leaf_prot(uint64_t entry, unsigned prot)
 {

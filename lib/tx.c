@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tx -- the plan of a transaction: begin, what its calls change, savepoints, abort.  The commit is commit.c. */
+/* tx -- the plan of a transaction: begin, what its calls change, savepoints, abort.  The commit is
+ * commit.c. */
 #include "tx.h"
 
 #include <pthread.h>
@@ -13,7 +14,7 @@
 
 static __thread char this_thread; /* its address tells threads apart */
 
-/* ---- begin ----------------------------------------------------------------------------------------------------- */
+/* ---- begin ----------------------------------------------------------------------------------- */
 
 static struct pmpt_tx *tx_new(struct pmpt_pool *pool, unsigned slot)
 {
@@ -166,7 +167,7 @@ int tx_check(const struct pmpt_tx *tx)
 	return 0;
 }
 
-/* ---- marks and savepoints -------------------------------------------------------------------------------------- */
+/* ---- marks and savepoints -------------------------------------------------------------------- */
 
 static struct tx_mark mark_now(const struct pmpt_tx *tx)
 {
@@ -257,9 +258,10 @@ int pmpt_rollback_to(pmpt_tx *tx, uint64_t savepoint)
 	return error_set(-EINVAL, "savepoint %lu is dead or of another transaction", savepoint);
 }
 
-/* ---- one call -------------------------------------------------------------------------------------------------- */
+/* ---- one call -------------------------------------------------------------------------------- */
 
-/* Does the plan still fit in the log?  Measured only when the changes since the last measure could have made it too large. */
+/* Does the plan still fit in the log?  Measured only when the changes since the last measure could
+ * have made it too large. */
 static int room_check(struct pmpt_tx *tx)
 {
 	size_t room = commit_room(tx);
@@ -295,9 +297,9 @@ static int call(struct pmpt_tx *tx, tx_fn *fn, const void *args)
 	if (!rc && tx->bulk && tx->words.n + tx->n_fresh * FRAME_WORDS >= SPILL_WORDS) {
 		rc = bulk_spill(tx);
 		if (rc)
-			rollback(
-				tx,
-				&tx->mark); /* nothing went home: the batch is the last thing that can fail */
+			rollback(tx,
+				 /* nothing went home: the batch is the last thing that can fail */
+				 &tx->mark);
 	}
 	return rc;
 }
@@ -327,7 +329,7 @@ int tx_run(struct pmpt_pool *pool, struct pmpt_tx *tx, tx_fn *fn, const void *ar
 	}
 }
 
-/* ---- what a call changes --------------------------------------------------------------------------------------- */
+/* ---- what a call changes --------------------------------------------------------------------- */
 
 int tx_own(struct pmpt_tx *tx, uint64_t pfn)
 {
@@ -502,7 +504,7 @@ int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, enum desc_kind kind, 
 	return rc;
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 int tx_frames_try(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
 {

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tx -- transactions: what is planned in DRAM, and how it is committed.
  *
- * A transaction plans in DRAM: new values of words, count deltas, fresh tables (as shadows), frames reserved.  Every table that it changes, frees or
- * makes is its own (frames_own, a try-lock) until it ends, so a plan stays true until the commit: nothing is validated again.
- * ORDER (redo)	fresh tables and the caller's frames -> F1 -> lane -> descriptor locks, deltas become absolute words -> wal_commit -> unlock
+ * A transaction plans in DRAM: new values of words, count deltas, fresh tables (as shadows), frames
+ * reserved.  Every table that it changes, frees or
+ * makes is its own (frames_own, a try-lock) until it ends, so a plan stays true until the commit:
+ * nothing is validated again.
+ * ORDER (redo)	fresh tables and the caller's frames -> F1 -> lane -> descriptor locks, deltas
+ * 		become absolute words -> wal_commit -> unlock
  * LOCKS	pool.h
  */
 #ifndef PMPT_TX_H
@@ -63,7 +66,9 @@ struct pmpt_tx {
 	struct pm pm;
 	struct wset words; /* old: as home, without A and D */
 	struct wset
-		deltas; /* by descriptor; old: kind a frame gets that was free, | DELTA_LIVE; new: delta, two's complement */
+		/* by descriptor; old: kind a frame gets that was free, | DELTA_LIVE; new: delta,
+		 * two's complement */
+		deltas;
 	struct wset fresh_index; /* PFN -> index in fresh */
 	struct fresh *fresh;
 	struct frame_run *reserved;
@@ -96,7 +101,8 @@ static inline bool tx_planned(const struct pmpt_tx *tx)
 }
 
 typedef int tx_fn(struct pmpt_tx *tx, const void *args);
-/* Run fn as one call on tx: all of it or nothing.  tx NULL: as a transaction of its own, tried again on conflicts. */
+/* Run fn as one call on tx: all of it or nothing.  tx NULL: as a transaction of its own, tried
+ * again on conflicts. */
 int tx_run(struct pmpt_pool *pool, struct pmpt_tx *tx, tx_fn *fn, const void *args);
 
 int tx_own(struct pmpt_tx *tx, uint64_t pfn); /* 0; PMPT_E_CONFLICT; -ENOMEM */
@@ -107,7 +113,8 @@ uint64_t tx_entry(const struct pmpt_tx *tx, uint64_t pfn, unsigned index);
 int tx_set_entry(struct pmpt_tx *tx, uint64_t pfn, unsigned index, uint64_t value);
 uint64_t tx_word(const struct pmpt_tx *tx, uint64_t where); /* any other word */
 int tx_set_word(struct pmpt_tx *tx, uint64_t where, uint64_t value);
-/* One reference more (+1) or less (-1) to each of n frames.  kind: what a free frame becomes.  0; PMPT_E_COUNT; PMPT_E_FRAME; -ENOMEM. */
+/* One reference more (+1) or less (-1) to each of n frames.  kind: what a free frame becomes.  0;
+ * PMPT_E_COUNT; PMPT_E_FRAME; -ENOMEM. */
 int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, enum desc_kind kind, int delta);
 /* Reserve frames, after a checkpoint and growth if need be.  0; PMPT_E_NO_FRAMES; ... */
 int tx_frames_take(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn);

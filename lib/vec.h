@@ -8,7 +8,8 @@
 #include "error.h"
 #include "mem.h"
 
-/* array: address of the pointer to it; room: elements it has room for, grown by doubling to hold `need` of `size` bytes.
+/* array: address of the pointer to it; room: elements it has room for, grown by doubling to hold
+ * `need` of `size` bytes.
  * Returns 0; -ENOMEM, the array as it was. */
 static inline int vec_reserve(struct mem *mem, void *array, size_t *room, size_t need, size_t size)
 {

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wal -- redo lanes: how a transaction's words become log lines, durable, and then home words.
  *
- * FORMAT	layout.h LINE.  A lane is two halves of half_lines slots; a transaction lies in consecutive slots of one half.
+ * FORMAT	layout.h LINE.  A lane is two halves of half_lines slots; a transaction lies in
+ * 		consecutive slots of one half.
  * INVARIANTS	W1 no home word changes before all lines of its transaction are durable
- *		W2 a transaction is committed iff its LAST line (LSN m, n lines) validates and the n-1 slots before it, in the same half, hold valid
+ *		W2 a transaction is committed iff its LAST line (LSN m, n lines) validates and the
+ *		n-1 slots before it, in the same half, hold valid
  *		   lines m-n+1 .. m-1, none LAST
- *		W4 checkpoint_lsn passes no transaction that drew its LSNs and is not applied with its home lines durable (with checkpoint.c)
- *		W5 LSNs are unique for the life of the pool: none at or above the durable lsn_limit is drawn
+ *		W4 checkpoint_lsn passes no transaction that drew its LSNs and is not applied with
+ *		its home lines durable (with checkpoint.c)
+ *		W5 LSNs are unique for the life of the pool: none at or above the durable lsn_limit
+ *		is drawn
  *		W6 a half is restarted only when a durable checkpoint_lsn covers all its lines
  *		W7 LSNs are drawn with all locks held, in no larger blocks than the transaction
  *		W9 the room is taken before the caller's commit locks
- * ORDER	low (DRAM) -> draw -> stream lines -> fence (commit point) -> home stores -> dirty list -> low = 0.
- *		Home stores are not flushed: while checkpoint_lsn is below the transaction, recovery stores them again from the lines.
+ * ORDER	low (DRAM) -> draw -> stream lines -> fence (commit point) -> home stores -> dirty
+ * 		list -> low = 0.
+ *		Home stores are not flushed: while checkpoint_lsn is below the transaction, recovery
+ *		stores them again from the lines.
  * LOCKS	a lane's `busy` is taken after table locks and before descriptor locks; see tx.h.
  */
 #include "wal.h"
@@ -25,7 +31,7 @@
 uint64_t rules_off;
 #endif
 
-/* ---- lines ----------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 __attribute__((target("sse4.2"))) static inline uint64_t crc64(uint64_t crc, uint64_t word)
 {
@@ -37,17 +43,36 @@ __attribute__((target("sse4.2"))) uint32_t wal_crc_seed(uint64_t salt)
 	return (uint32_t)crc64(~0u, rule_on(RULE_CRC_SALT) ? salt : 0);
 }
 
+__attribute__((target("sse4.2"))) static inline uint32_t crc_of(uint32_t seed, uint64_t slot_off,
+								uint64_t lsn, uint64_t meta,
+								const uint64_t payload[6])
+{
+	uint64_t crc = crc64(crc64(crc64(seed, slot_off), lsn), (uint32_t)meta);
+
+	for (int i = 0; i < 6; i++)
+		crc = crc64(crc, payload[i]);
+	return (uint32_t)crc;
+}
+
 __attribute__((target("sse4.2"))) uint32_t line_crc(uint32_t seed, const struct line *line,
 						    uint64_t slot_off)
 {
-	uint64_t crc = crc64(seed, slot_off);
+	return crc_of(seed, slot_off, line->lsn, line->meta, line->payload);
+}
 
-	crc = crc64(crc, line->lsn);
-	crc = crc64(crc, (uint64_t)line->kind | (uint64_t)line->flags << 8 |
-				 (uint64_t)line->count << 16);
-	for (int i = 0; i < 6; i++)
-		crc = crc64(crc, line->payload[i]);
-	return (uint32_t)crc;
+/* One store of the whole second word: the stream reads it back at once, and small stores would not
+ * be forwarded to it. */
+__attribute__((target("sse4.2"))) void line_seal(const struct wal *wal, struct line *line,
+						 const struct line *slot, uint64_t lsn,
+						 unsigned flags, unsigned count)
+{
+	uint64_t meta = LINE_META(line->kind, flags, count);
+
+	line->lsn = lsn;
+	line->meta =
+		meta |
+		(uint64_t)crc_of(wal->crc_seed, region_off(wal->rg, slot), lsn, meta, line->payload)
+			<< LINE_META_CRC_SHIFT;
 }
 
 bool line_valid(uint32_t seed, const struct line *line, uint64_t slot_off)
@@ -74,7 +99,8 @@ struct wal_word line_word(const struct region *rg, const struct line *line, unsi
 	return w;
 }
 
-/* Words from word[0] on that are contiguous inside one frame, and old and new of which are sequences. */
+/* Words from word[0] on that are contiguous inside one frame, and old and new of which are
+ * sequences. */
 static size_t sequence_length(const struct wal_word *word, size_t n)
 {
 	uint64_t old_stride = word[1].old - word[0].old, new_stride = word[1].new - word[0].new;
@@ -88,7 +114,8 @@ static size_t sequence_length(const struct wal_word *word, size_t n)
 	return k;
 }
 
-/* The same where every word changes the same bits from and to the same values, whatever the others are (permissions of scattered frames). */
+/* The same where every word changes the same bits from and to the same values, whatever the others
+ * are (permissions of scattered frames). */
 static size_t mask_length(const struct wal_word *word, size_t n, uint64_t mask)
 {
 	size_t k = 1;
@@ -150,14 +177,15 @@ size_t wal_pack(struct line *line, const struct wal_word *word, size_t n)
 	return k;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static uint64_t ring_size(uint32_t half_lines)
 {
 	uint64_t size = 64;
 
 	while (size <
-	       4 * (uint64_t)half_lines) /* two halves, at most two home lines (or one run) a log line */
+	       /* two halves, at most two home lines (or one run) a log line */
+	       4 * (uint64_t)half_lines)
 		size *= 2;
 	return size;
 }
@@ -216,7 +244,7 @@ void wal_close(struct wal *wal)
 	pthread_mutex_destroy(&wal->checkpointer);
 }
 
-/* ---- lanes ----------------------------------------------------------------------------------------------------- */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 /* Make room for n lines in the lane's open half, or open the other one. */
 static int lane_room(struct wal *wal, struct wal_lane *lane, size_t n)
@@ -257,7 +285,8 @@ int wal_lane_take(struct wal *wal, unsigned hint, size_t n, struct wal_lane **ou
 			return rc;
 		}
 		if (tries % wal->n_lanes == 0)
-			sched_yield(); /* every lane is in a commit, which waits for nothing of ours */
+			/* every lane is in a commit, which waits for nothing of ours */
+			sched_yield();
 	}
 }
 
@@ -266,7 +295,7 @@ void wal_lane_give(struct wal_lane *lane)
 	atomic_store_explicit(&lane->busy, 0, memory_order_release);
 }
 
-/* ---- commit ---------------------------------------------------------------------------------------------------- */
+/* ---- commit ---------------------------------------------------------------------------------- */
 
 /* Stream the words as lines first, first + 1, ... into the lane's open half. */
 static void lane_stream(struct wal *wal, struct wal_lane *lane, const struct wal_word *word,
@@ -279,10 +308,8 @@ static void lane_stream(struct wal *wal, struct wal_lane *lane, const struct wal
 		bool last = i == n_lines - 1;
 
 		done += wal_pack(&line, word + done, n - done);
-		line.lsn = first + i;
-		line.flags = last ? LINE_LAST : 0;
-		line.count = last ? (uint16_t)n_lines : 0;
-		line.crc = line_crc(wal->crc_seed, &line, region_off(wal->rg, slot));
+		line_seal(wal, &line, slot, first + i, last ? LINE_LAST : 0,
+			  last ? (unsigned)n_lines : 0);
 		pm_stream(&lane->pm, slot, &line,
 			  1); /* any order, torn or whole: each line validates itself */
 	}
@@ -320,10 +347,13 @@ int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *wo
 	lane_stream(wal, lane, word, n, n_lines, first);
 	if (rule_on(RULE_W1_FENCE)) {
 		int rc = pm_fence(
-			&lane->pm); /* durability: all lines before any home word is stored [W1].  The commit point. */
+			/* durability: all lines before any home word is stored [W1].  The commit
+			 * point. */
+			&lane->pm);
 
 		if (rc)
-			return rc; /* low stays: no checkpoint may pass a transaction of unknown fate */
+			/* low stays: no checkpoint may pass a transaction of unknown fate */
+			return rc;
 	}
 	lane->head +=
 		(uint32_t)n_lines; /* DRAM only: recovery finds the end by scanning the half */

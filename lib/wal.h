@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wal -- the write-ahead log: lanes of lines, the bulk lane, LSNs, the checkpoint.
  *
- * The log knows words, not tables: a word is {where, old, new}, see layout.h.  Redo lanes are wal.c, the bulk lane bulk.c, the checkpoint checkpoint.c,
+ * The log knows words, not tables: a word is {where, old, new}, see layout.h.  Redo lanes are
+ * wal.c, the bulk lane bulk.c, the checkpoint checkpoint.c,
  * what happens at the next open is recovery/replay.c.
- * STATES of a half: open (filled from slot 0) -> full -> covered (durable checkpoint_lsn >= last[half]) -> open.
+ * STATES of a half: open (filled from slot 0) -> full -> covered (durable checkpoint_lsn >=
+ * last[half]) -> open.
  */
 #ifndef PMPT_WAL_H
 #define PMPT_WAL_H
@@ -18,7 +20,8 @@
 	((uint64_t)1 \
 	 << 26) /* and when fewer than this are left: more than all lanes can draw at once */
 
-/* A word to log.  Callers give them sorted by `where` where they can: contiguous sequences become RUN lines. */
+/* A word to log.  Callers give them sorted by `where` where they can: contiguous sequences become
+ * RUN lines. */
 struct wal_word {
 	uint64_t where, old, new;
 };
@@ -31,7 +34,8 @@ struct wal_lane { /* a redo lane; owned by one committer at a time (busy) */
 	uint32_t head;     /* its next slot */
 	uint64_t last[2];  /* highest LSN in each half */
 	struct line *line; /* home of slot 0 */
-	/* Home lines stored since the last checkpoint: a ring that only the owner fills and only the checkpointer empties.  The halves bound it. */
+	/* Home lines stored since the last checkpoint: a ring that only the owner fills and only
+	 * the checkpointer empties.  The halves bound it. */
 	uint64_t *dirty; /* line number << 8 | lines - 1 */
 	uint64_t dirty_mask;
 	_Atomic uint64_t dirty_head, dirty_tail;
@@ -39,7 +43,8 @@ struct wal_lane { /* a redo lane; owned by one committer at a time (busy) */
 	struct pm pm;
 };
 
-struct wal_bulk { /* the bulk lane; owned by one transaction from bulk_begin to bulk_end / bulk_abort */
+/* the bulk lane; owned by one transaction from bulk_begin to bulk_end / bulk_abort */
+struct wal_bulk {
 	_Atomic uint32_t busy;
 	_Atomic uint64_t log_lines;
 	uint32_t head; /* next slot */
@@ -66,13 +71,14 @@ struct wal {
 	struct pm pm;                 /* the checkpointer's port */
 	uint64_t *sort; /* home lines to flush, and as much again to sort them; grows */
 	size_t sort_max;
-	/* Called inside a checkpoint before its first fence: more to make durable under it (frames zeroed ahead).  May be NULL. */
+	/* Called inside a checkpoint before its first fence: more to make durable under it (frames
+	 * zeroed ahead).  May be NULL. */
 	void (*prepare)(void *ctx, struct pm *pm);
 	void (*prepared)(void *ctx); /* and behind that fence */
 	void *prepare_ctx;
 };
 
-/* ---- wal.c: lines, lanes, redo commit -------------------------------------------------------------------------- */
+/* ---- wal.c: lines, lanes, redo commit -------------------------------------------------------- */
 
 /* After recovery: LSNs go on from checkpoint_lsn + 1.  Returns 0 or -ENOMEM. */
 int wal_open(struct wal *wal, struct region *rg, struct mem *mem);
@@ -81,22 +87,30 @@ void wal_close(struct wal *wal);
 uint32_t wal_crc_seed(uint64_t salt);
 uint32_t line_crc(uint32_t seed, const struct line *line,
 		  uint64_t slot_off); /* as if its crc field were 0 */
+/* Make a packed line valid in its slot. */
+void line_seal(const struct wal *wal, struct line *line, const struct line *slot, uint64_t lsn,
+	       unsigned flags, unsigned count);
 /* The line in this slot is VALID (layout.h).  Reads 64 bytes, may be any. */
 bool line_valid(uint32_t seed, const struct line *line, uint64_t slot_off);
 
-/* Log lines that n words need, RUNs found as wal_commit finds them: exact for these words in this order. */
+/* Log lines that n words need, RUNs found as wal_commit finds them: exact for these words in this
+ * order. */
 size_t wal_lines(const struct wal_word *word, size_t n);
-/* The next line's worth of words, a RUN where >= 3 words form one: fills kind and payload, returns how many words it took. */
+/* The next line's worth of words, a RUN where >= 3 words form one: fills kind and payload, returns
+ * how many words it took. */
 size_t wal_pack(struct line *line, const struct wal_word *word, size_t n);
 
-/* Take a lane with room for n lines in its open half, n <= half_lines; checkpoints where it must.  Before the caller's commit locks [W9].
+/* Take a lane with room for n lines in its open half, n <= half_lines; checkpoints where it must.
+ * Before the caller's commit locks [W9].
  * hint: any number, the preferred lane.  Returns 0; PMPT_E_TX_TOO_LARGE; PMPT_E_IO. */
 int wal_lane_take(struct wal *wal, unsigned hint, size_t n, struct wal_lane **lane);
 void wal_lane_give(struct wal_lane *lane);
 
-/* Log n words as one redo transaction of n_lines = wal_lines(word, n), fence, store them home.  Its fence is the commit point.
+/* Log n words as one redo transaction of n_lines = wal_lines(word, n), fence, store them home.  Its
+ * fence is the commit point.
  * All locks of the words are held [W7]; n >= 1; the lane has room for n_lines.  last: out, its LSN.
- * Returns 0; PMPT_E_IO: nothing stored home, the pool is read-only from now on; whether it is committed the next open will tell. */
+ * Returns 0; PMPT_E_IO: nothing stored home, the pool is read-only from now on; whether it is
+ * committed the next open will tell. */
 int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *word, size_t n,
 	       size_t n_lines, uint64_t *last);
 
@@ -120,15 +134,17 @@ static inline unsigned line_words(const struct line *line)
 /* Its ith word; a RUN's values under its mask are combined with what is home now. */
 struct wal_word line_word(const struct region *rg, const struct line *line, unsigned i);
 
-/* ---- bulk.c ---------------------------------------------------------------------------------------------------- */
+/* ---- bulk.c ---------------------------------------------------------------------------------- */
 
 /* Own the bulk lane.  Returns 0 or PMPT_E_TX_LIMIT (another has it). */
 int bulk_begin(struct wal *wal);
 size_t bulk_room(const struct wal *wal); /* lines left */
-/* Log a batch, make it durable (bulk_from under the same fence), store it home.  The words' locks are held and stay so until the end.
+/* Log a batch, make it durable (bulk_from under the same fence), store it home.  The words' locks
+ * are held and stay so until the end.
  * Returns 0; PMPT_E_TX_TOO_LARGE (does not fit; nothing happened); PMPT_E_IO. */
 int bulk_batch(struct wal *wal, const struct wal_word *word, size_t n);
-/* The last batch, n may be 0: with LAST; its fence is the commit point.  Then home lines durable, checkpoint over it, bulk_from = 0 durable [W8].
+/* The last batch, n may be 0: with LAST; its fence is the commit point.  Then home lines durable,
+ * checkpoint over it, bulk_from = 0 durable [W8].
  * All locks stay held until it returns.
  * Returns 0 (committed, finished); PMPT_E_IO. */
 int bulk_commit(struct wal *wal, const struct wal_word *word, size_t n, uint64_t *last);
@@ -136,15 +152,18 @@ int bulk_commit(struct wal *wal, const struct wal_word *word, size_t n, uint64_t
 int bulk_abort(struct wal *wal);
 void bulk_end(
 	struct
-	wal *wal); /* give the lane to another; after bulk_commit or bulk_abort, and after the caller's unlock */
+	/* give the lane to another; after bulk_commit or bulk_abort, and after the caller's unlock */
+	wal *wal);
 
-/* ---- checkpoint.c ---------------------------------------------------------------------------------------------- */
+/* ---- checkpoint.c ---------------------------------------------------------------------------- */
 
-/* Make home lines durable and advance checkpoint_lsn as far as it may go now.  Returns 0; PMPT_E_IO. */
+/* Make home lines durable and advance checkpoint_lsn as far as it may go now.  Returns 0;
+ * PMPT_E_IO. */
 int wal_checkpoint(struct wal *wal);
 /* Until durable checkpoint_lsn >= lsn.  The caller holds no announced low.  Returns 0; PMPT_E_IO. */
 int wal_checkpoint_to(struct wal *wal, uint64_t lsn);
-/* Make sure that LSNs can be drawn: raises lsn_limit, durably, when fewer than slack are left [W5].  Returns 0; PMPT_E_IO. */
+/* Make sure that LSNs can be drawn: raises lsn_limit, durably, when fewer than slack are left [W5].
+ *  Returns 0; PMPT_E_IO. */
 int wal_limit_ensure(struct wal *wal);
 
 static inline uint64_t wal_checkpointed(const struct wal *wal)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wset -- see wset.h.  Open addressing, linear probing; words leave in the reverse order of their coming, so that a removal empties its slot. */
+/* wset -- see wset.h.  Open addressing, linear probing; words leave in the reverse order of their
+ * coming, so that a removal empties its slot. */
 #include "wset.h"
 
 #include <string.h>

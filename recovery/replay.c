@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* replay -- recovery: scan the log, check every target, redo, undo, and make the log dead.
  *
- * ORDER	S1 scan and check: nothing is stored before every live line is known to aim where it may
+ * ORDER	S1 scan and check: nothing is stored before every live line is known to aim where it
+ * 		may
  *		S2 redo in LSN order, undo the open bulk transaction newest first -> flush -> F1
- *		S3 checkpoint_lsn = lsn_limit - 1, lsn_limit raised (either order) -> F2: every line ever written in a redo lane is dead, unseen [W5]
- *		S4 bulk_from = 0 -> F3.  After S3: with checkpoint_lsn not durable, redo lines older than a committed bulk transaction are still
+ *		S3 checkpoint_lsn = lsn_limit - 1, lsn_limit raised (either order) -> F2: every line
+ *		ever written in a redo lane is dead, unseen [W5]
+ *		S4 bulk_from = 0 -> F3.  After S3: with checkpoint_lsn not durable, redo lines older
+ *		than a committed bulk transaction are still
  *		live and would be replayed without it [W8]
- * INVARIANTS	W2 (what counts as committed), W3 (values are absolute: a crash anywhere in here is harmless), W5.
+ * INVARIANTS	W2 (what counts as committed), W3 (values are absolute: a crash anywhere in here is
+ * 		harmless), W5.
  * SOURCES: design.md section 8.
  */
 #include "replay.h"
@@ -51,7 +55,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* ---- scan ------------------------------------------------------------------------------------------------------ */
+/* ---- scan ------------------------------------------------------------------------------------ */
 
 static int add_item(struct replay *r, uint64_t lsn, const struct line *line, uint64_t n)
 {
@@ -62,7 +66,8 @@ static int add_item(struct replay *r, uint64_t lsn, const struct line *line, uin
 	return rc;
 }
 
-/* A chain of `chain` live lines with consecutive LSNs ends at the LAST line `at` of the half: is it a transaction? [W2] */
+/* A chain of `chain` live lines with consecutive LSNs ends at the LAST line `at` of the half: is it
+ * a transaction? [W2] */
 static int half_last(struct replay *r, const struct line *half, uint64_t at, uint64_t chain)
 {
 	uint64_t n = half[at].count;
@@ -133,7 +138,8 @@ static int scan_bulk(struct replay *r)
 	if (!r->bulk_committed)
 		return 0;
 	for (uint64_t i = 0; i < r->bulk_lines;
-	     i++) { /* each at its own LSN: redo transactions of other words lie between its batches */
+	     /* each at its own LSN: redo transactions of other words lie between its batches */
+	     i++) {
 		int rc = add_item(r, r->bulk[i].lsn, r->bulk + i, 1);
 
 		if (rc)
@@ -142,7 +148,7 @@ static int scan_bulk(struct replay *r)
 	return 0;
 }
 
-/* ---- check ----------------------------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 /* Call fn for every live line: those of committed transactions, and the open bulk transaction's. */
 static int each_live(struct replay *r, int (*fn)(struct replay *r, const struct line *line))
@@ -216,7 +222,8 @@ static bool noted_table(const struct replay *r, uint64_t pfn)
 	return false;
 }
 
-/* A frame that an entry line may name: a table, past (its descriptor keeps the kind), present, or to be.  The open bulk transaction logs its counts
+/* A frame that an entry line may name: a table, past (its descriptor keeps the kind), present, or
+ * to be.  The open bulk transaction logs its counts
  * at its end only, so its fresh tables are still free frames: to undo stores in them is harmless. */
 static bool table_ok(const struct replay *r, uint64_t desc_off, uint64_t pfn, bool undo)
 {
@@ -288,7 +295,7 @@ static int check_targets(struct replay *r)
 	return rc ? rc : each_live(r, check_line);
 }
 
-/* ---- redo and undo --------------------------------------------------------------------------------------------- */
+/* ---- redo and undo --------------------------------------------------------------------------- */
 
 static int note_touched(struct replay *r, const struct line *line)
 {
@@ -311,7 +318,8 @@ static int note_touched(struct replay *r, const struct line *line)
 	return 0;
 }
 
-/* Sort the touched lines, each once, and read a word of each page in ascending order: the kernel then maps neighbours at one fault. */
+/* Sort the touched lines, each once, and read a word of each page in ascending order: the kernel
+ * then maps neighbours at one fault. */
 static void touch_pages(struct replay *r)
 {
 	uint64_t page = UINT64_MAX;
@@ -356,7 +364,8 @@ static int sort_items(struct replay *r)
 	while ((uint64_t)1 << shift < r->n_items)
 		shift++;
 	for (size_t i = 0; i < r->n_items && !rc; i++) {
-		/* a live line of the bulk lane may lie at or below checkpoint_lsn, never below bulk_from */
+		/* a live line of the bulk lane may lie at or below checkpoint_lsn, never below
+		 * bulk_from */
 		uint64_t lsn = r->item[i].lsn -
 			       (r->bulk_from && r->bulk_from < base ? r->bulk_from - 1 : base);
 
@@ -396,7 +405,7 @@ static int redo_undo(struct replay *r)
 	return pm_fence(&r->pm); /* F1 durability: homes before their lines are dead */
 }
 
-/* ---- the end of the log ---------------------------------------------------------------------------------------- */
+/* ---- the end of the log ---------------------------------------------------------------------- */
 
 static int end_bulk(struct replay *r)
 {
@@ -405,7 +414,8 @@ static int end_bulk(struct replay *r)
 	pm_store(&r->pm, &r->sb->bulk_from, 0);
 	return pm_persist(
 		&r->pm, &r->sb->bulk_from,
-		sizeof(pm_word)); /* F3 durability: before an LSN is drawn; a stale bulk_from revives lines */
+		/* F3 durability: before an LSN is drawn; a stale bulk_from revives lines */
+		sizeof(pm_word));
 }
 
 static int end_log(struct replay *r, uint64_t step)
@@ -423,11 +433,13 @@ static int end_log(struct replay *r, uint64_t step)
 	pm_store(&r->pm, &r->sb->lsn_limit, limit + step);
 	pm_flush(&r->pm, &r->sb->lsn_limit, sizeof(pm_word));
 	rc = pm_fence(
-		&r->pm); /* F2 durability: all lines dead before bulk_from = 0 [W8] and before an LSN is drawn [W5] */
+		/* F2 durability: all lines dead before bulk_from = 0 [W8] and before an LSN is
+		 * drawn [W5] */
+		&r->pm);
 	return rc || !rule_on(RULE_W8_RECOVERY_ORDER) ? rc : end_bulk(r);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static int run(struct replay *r, uint64_t step)
 {

@@ -66,7 +66,7 @@ static char other_stack[1 << 20];
 
 static void crash(void);
 
-/* ---- the machine ----------------------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 static struct machine *now(void) { return &machine[depth]; }
 
@@ -170,7 +170,8 @@ static void on_fence(const struct pm_event *e)
 
 		if (p->stream == e->pm) {
 			p->base =
-				p->streams; /* no line is streamed and stored to between two fences */
+				/* no line is streamed and stored to between two fences */
+				p->streams;
 			p->stream = NULL;
 			p->streamed = 0;
 			p->group = 0;
@@ -279,7 +280,7 @@ void interleave_finish(void)
 	swapcontext(&main_ctx, &other_ctx);
 }
 
-/* ---- images ---------------------------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 static bool in_log(const struct region *rg, uint32_t line)
 {
@@ -490,7 +491,7 @@ void unrecorded(struct region *rg, void (*fn)(struct region *rg))
 		memcpy(buffer[d], buffer[0], RUN_BYTES);
 }
 
-/* ---- a whole program ------------------------------------------------------------------------------------------- */
+/* ---- a whole program ------------------------------------------------------------------------- */
 
 static void buffers_make(void)
 {

@@ -69,7 +69,8 @@ extern struct mem test_mem;
 void returned(void);
 /* Run fn without recording: what it does is durable. */
 void unrecorded(struct region *rg, void (*fn)(struct region *rg));
-/* Run fn once, at the nth event (stores, flushes, streams, fences, steps) from now: another thread's turn. */
+/* Run fn once, at the nth event (stores, flushes, streams, fences, steps) from now: another
+ * thread's turn. */
 void interleave(unsigned nth, void (*fn)(void));
 /* Start fn now and stop it at its jth event; after k events of the caller's it goes on to its end. */
 void interleave_split(unsigned j, unsigned k, void (*fn)(void));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tables -- programs on the public calls: two actors, each with addresses that it probes and what its calls make of them. */
+/* tables -- programs on the public calls: two actors, each with addresses that it probes and what
+ * its calls make of them. */
 #ifndef TABLES_H
 #define TABLES_H
 
@@ -17,7 +18,8 @@ extern uint64_t probe[2][PROBES]; /* addresses of each actor, 0: none */
 extern uint64_t state[2][STATES]
 		     [PROBES]; /* after each call: leaf frames, 0: not mapped; ANY_FRAME: any */
 extern uint64_t
-	pattern; /* not 0: what the first 8 words of the data page at PATTERN_VA hold, when it is mapped */
+	/* not 0: what the first 8 words of the data page at PATTERN_VA hold, when it is mapped */
+	pattern;
 #define PATTERN_VA (5 * P2M)
 extern struct pmpt_pool *pool;
 extern struct pmpt_space *space;

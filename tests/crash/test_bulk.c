@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_bulk -- the bulk lane under every crash: W1, W8, RUN lines, and how it meets redo transactions and the end of recovery. */
+/* test_bulk -- the bulk lane under every crash: W1, W8, RUN lines, and how it meets redo
+ * transactions and the end of recovery. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,7 @@
 
 static unsigned turn;
 
-/* ---- W1, W8: batches, commit, abort ------------------------------------------------------------------------------ */
+/* ---- W1, W8: batches, commit, abort ---------------------------------------------------------- */
 
 static void commit_run(struct region *rg)
 {
@@ -129,7 +130,7 @@ static void test_w8_from(void **state)
 	bites(RULE_W8_FROM_CHECK, &stale);
 }
 
-/* ---- undo open while a redo commits; a checkpoint at every step -------------------------------------------------- */
+/* ---- undo open while a redo commits; a checkpoint at every step ------------------------------ */
 
 static void redo_other(void) { redo1(0, 4, 4); }
 static void beside_run(struct region *rg)
@@ -189,7 +190,7 @@ static void test_beside(void **state)
 	}
 }
 
-/* ---- RUN lines: a sequence of words that one line changes -------------------------------------------------------- */
+/* ---- RUN lines: a sequence of words that one line changes ------------------------------------ */
 
 static void run_set(struct wal_word *w, unsigned n, uint64_t old, uint64_t new)
 {
@@ -259,7 +260,7 @@ static void test_runs(void **state)
 	bites(RULE_W1_BULK_FENCE, &runs);
 }
 
-/* ---- golden counts: the enumerator's trace agrees with pm's counters --------------------------------------------- */
+/* ---- golden counts: the enumerator's trace agrees with pm's counters ------------------------- */
 
 static struct {
 	uint64_t streamed, flushed, fences;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_frames -- two actors and the life of frames under every crash: W3, W7, W9, F2, F5, F8 and their rules switched off. */
+/* test_frames -- two actors and the life of frames under every crash: W3, W7, W9, F2, F5, F8 and
+ * their rules switched off. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +31,7 @@ static void family(enum rule rule, const struct program *p, unsigned turns)
 	assert_true(caught > 0);
 }
 
-/* ---- W3, F5: two transactions that share a descriptor group, and a descriptor -------------------------------------- */
+/* ---- W3, F5: two transactions that share a descriptor group, and a descriptor ---------------- */
 
 static void unmap_b(void) { CALL(1, pmpt_unmap(NULL, space, 3 * P2M, P4K), 0); }
 
@@ -65,7 +66,7 @@ static void test_w3_f5(void **unused)
 	family(RULE_W3_ABSOLUTE, &share, 1); /* later B would wait for the descriptor */
 }
 
-/* ---- W7: the same entry in two transactions ------------------------------------------------------------------------ */
+/* ---- W7: the same entry in two transactions -------------------------------------------------- */
 
 static void replace_b(void)
 {
@@ -114,7 +115,7 @@ static void test_w7(void **unused)
 	family(RULE_W7_LOCKS, &entry, 4);
 }
 
-/* ---- F2: a table's frame freed and reused as data ------------------------------------------------------------------ */
+/* ---- F2: a table's frame freed and reused as data -------------------------------------------- */
 
 /* A frame filled in place, then mapped, in one transaction. */
 static int map_pattern(void)
@@ -161,7 +162,7 @@ static void test_f2_table(void **unused)
 	bites(RULE_F2_TABLE_WAIT, &reuse);
 }
 
-/* ---- F2: what a bulk transaction gave back ------------------------------------------------------------------------- */
+/* ---- F2: what a bulk transaction gave back --------------------------------------------------- */
 
 static void pattern_b(void) { other_rc = map_pattern(); }
 static void bulk_reuse_run(struct region *rg)
@@ -189,7 +190,7 @@ static void test_f2_bulk(void **unused)
 	family(RULE_F2_BULK_WAIT, &bulk_reuse, 6);
 }
 
-/* ---- F8: a table freed under a writer ------------------------------------------------------------------------------ */
+/* ---- F8: a table freed under a writer -------------------------------------------------------- */
 
 static void under_run(struct region *rg)
 {
@@ -219,26 +220,31 @@ static void test_f8(void **unused)
 	bites(RULE_F8_EXCLUDE, &under);
 }
 
-/* ---- W9: room before locks ----------------------------------------------------------------------------------------- */
+/* ---- W9: room before locks ------------------------------------------------------------------- */
+
+static pthread_barrier_t together;
 
 static void *storm(void *arg)
 {
 	uint64_t va = (uint64_t)(uintptr_t)arg;
 
-	for (unsigned i = 0; i < 3000; i++) {
+	pthread_barrier_wait(&together);
+	for (unsigned i = 0; i < 50000; i++) {
 		assert_int_equal(pmpt_map(NULL, space, va, 1, PMPT_PFN_ALLOC, PMPT_R), 0);
 		assert_int_equal(pmpt_unmap(NULL, space, va, P4K), 0);
 	}
 	return NULL;
 }
 
-/* Two threads, one lane, one descriptor group: a committer that waits for room with descriptors locked never gets it. */
+/* Two threads, one lane, one descriptor group: a committer that waits for room with descriptors
+ * locked never gets it. */
 static void storm_run(struct region *rg)
 {
 	pthread_t thread[2];
 
 	pm_observer = NULL;
 	core_start(rg);
+	pthread_barrier_init(&together, NULL, 2);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(
 			pmpt_map(NULL, space, (i + 1) * P2M + P4K, 1, 9, PMPT_R | PMPT_EXT), 0);

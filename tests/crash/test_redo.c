@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_redo -- redo lanes, checkpoint and LSNs under every crash: W1, W2, W4, W5, W6, and each of their rules switched off. */
+/* test_redo -- redo lanes, checkpoint and LSNs under every crash: W1, W2, W4, W5, W6, and each of
+ * their rules switched off. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,7 @@ static unsigned turn_j, turn_k;
 #define SETS(...) \
 	(sizeof((struct set[]){ __VA_ARGS__ }) / sizeof(struct set)), (struct set[]) { __VA_ARGS__ }
 
-/* ---- W1, W2: one and two transactions of one and two lines ------------------------------------------------------- */
+/* ---- W1, W2: one and two transactions of one and two lines ----------------------------------- */
 
 static void two_lines_run(struct region *rg)
 {
@@ -46,7 +47,8 @@ static void test_collapse(void **state)
 	bites(RULE_W2_LAST, &p);
 }
 
-/* A half restarted: a dead line in slot 0, and of a new transaction of two lines there only the second lands. */
+/* A half restarted: a dead line in slot 0, and of a new transaction of two lines there only the
+ * second lands. */
 static void contiguous_run(struct region *rg)
 {
 	words_open(rg);
@@ -73,7 +75,7 @@ static void test_w2_contiguous(void **state)
 	bites(RULE_W2_CONTIGUOUS, &contiguous);
 }
 
-/* ---- W4: the checkpoint ------------------------------------------------------------------------------------------ */
+/* ---- W4: the checkpoint ---------------------------------------------------------------------- */
 
 static void checkpoint_run(struct region *rg)
 {
@@ -96,7 +98,8 @@ static void test_w4_homes(void **state)
 	bites(RULE_W4_FENCE, &simple_checkpoint);
 }
 
-/* A checkpoint at every step of a commit: the LSN is drawn, the line not fenced, or fenced and not stored. */
+/* A checkpoint at every step of a commit: the LSN is drawn, the line not fenced, or fenced and not
+ * stored. */
 static void low_run(struct region *rg)
 {
 	words_open(rg);
@@ -156,7 +159,8 @@ static void test_w4_counter_first(void **state)
 	assert_true(found);
 }
 
-/* Two checkpointers: one that has read its x stops; the other one and restarted halves go on; then it stores its old x. */
+/* Two checkpointers: one that has read its x stops; the other one and restarted halves go on; then
+ * it stores its old x. */
 static void monotone_run(struct region *rg)
 {
 	words_open(rg);
@@ -185,9 +189,10 @@ static void test_w4_monotone(void **state)
 	bites(RULE_W4_MONOTONE, &monotone);
 }
 
-/* ---- W5: LSNs ---------------------------------------------------------------------------------------------------- */
+/* ---- W5: LSNs -------------------------------------------------------------------------------- */
 
-/* Words of a lost transaction completed by a new one of the same LSN: A draws, B draws and streams, crash; C, D; crash. */
+/* Words of a lost transaction completed by a new one of the same LSN: A draws, B draws and streams,
+ * crash; C, D; crash. */
 static void lost_b(void) { redo(1, SETS({ 1, 2 }, { 2, 2 })); }
 static void jump_run(struct region *rg)
 {
@@ -248,7 +253,7 @@ static void test_w5_limit(void **state)
 	bites(RULE_W5_LIMIT_DURABLE, &limit);
 }
 
-/* ---- W6: halves -------------------------------------------------------------------------------------------------- */
+/* ---- W6: halves ------------------------------------------------------------------------------ */
 
 static void halves_run(struct region *rg)
 {
@@ -300,7 +305,7 @@ static void test_two_phases(void **state)
 	holds(&phases);
 }
 
-/* ---- an older pool in the same blocks ---------------------------------------------------------------------------- */
+/* ---- an older pool in the same blocks -------------------------------------------------------- */
 
 static void salt_format(struct region *rg)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_tables -- the whole library under every crash: each operation atomic and durable, the verifier content with every recovered image;
+/* test_tables -- the whole library under every crash: each operation atomic and durable, the
+ * verifier content with every recovered image;
  * W3, W7, F1, F2, F8 and their rules switched off. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +11,7 @@
 
 #include "tables.h"
 
-/* ---- single pages: map, replace, protect, unmap ------------------------------------------------------------------ */
+/* ---- single pages: map, replace, protect, unmap ---------------------------------------------- */
 
 static void pages_run(struct region *rg)
 {
@@ -53,7 +54,7 @@ static void test_zeroed(void **unused)
 	holds(&zeroed);
 }
 
-/* ---- runs, transactions, savepoints, user words ------------------------------------------------------------------ */
+/* ---- runs, transactions, savepoints, user words ---------------------------------------------- */
 
 static void runs_run(struct region *rg)
 {
@@ -114,7 +115,7 @@ static void test_runs(void **unused)
 	holds(&transactions);
 }
 
-/* ---- spaces ------------------------------------------------------------------------------------------------------ */
+/* ---- spaces ---------------------------------------------------------------------------------- */
 
 static void spaces_run(struct region *rg)
 {
@@ -137,7 +138,7 @@ static void test_spaces(void **unused)
 	holds(&spaces);
 }
 
-/* ---- bulk -------------------------------------------------------------------------------------------------------- */
+/* ---- bulk ------------------------------------------------------------------------------------ */
 
 static int bulk(bool commit)
 {

@@ -137,7 +137,8 @@ void bulk_undo(void)
 	returned();
 }
 
-/* What the words are when the operations of `in` (a bit each) happened, besides those that returned. */
+/* What the words are when the operations of `in` (a bit each) happened, besides those that
+ * returned. */
 static void expect(const struct history *h, unsigned in, uint64_t value[WORDS])
 {
 	memset(value, 0, WORDS * sizeof(*value));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* words -- programs on the log alone: home words are user words of space records, each on a cache line of its own. */
+/* words -- programs on the log alone: home words are user words of space records, each on a cache
+ * line of its own. */
 #ifndef WORDS_H
 #define WORDS_H
 
@@ -26,7 +27,8 @@ void bulk_finish(unsigned n, const struct set *set);
 void bulk_undo(void);
 /* In go_on: of what was under way at the crash the recovered image tells whether it was committed. */
 void settle(struct region *rg);
-/* The oracle: returned transactions are there in the order of their commits, one under way wholly or not at all, others not. */
+/* The oracle: returned transactions are there in the order of their commits, one under way wholly
+ * or not at all, others not. */
 const char *check_words(struct region *rg, const struct history *h);
 
 #endif
