@@ -328,7 +328,7 @@ static void waiting_settle(struct frames *fr, struct waiting *w)
 	w->n = kept;
 }
 
-int frames_reclaim(struct frames *fr, bool all)
+static int reclaim_locked(struct frames *fr, bool all)
 {
 	struct waiting *list = NULL;
 	int rc = 0;
@@ -363,6 +363,18 @@ int frames_reclaim(struct frames *fr, bool all)
 	return rc;
 }
 
+int frames_reclaim(struct frames *fr, bool all)
+{
+	int rc;
+
+	if (!all && atomic_load_explicit(&fr->n_waiting, memory_order_relaxed) < RECLAIM_AT)
+		return 0;
+	pthread_mutex_lock(&fr->reclaim);
+	rc = reclaim_locked(fr, all);
+	pthread_mutex_unlock(&fr->reclaim);
+	return rc;
+}
+
 /* ---- open and close -------------------------------------------------------------------------- */
 
 int frames_open(struct frames *fr, struct region *rg, struct mem *mem, struct wal *wal)
@@ -374,6 +386,7 @@ int frames_open(struct frames *fr, struct region *rg, struct mem *mem, struct wa
 	fr->mem = mem;
 	fr->wal = wal;
 	pthread_mutex_init(&fr->lock, NULL);
+	pthread_mutex_init(&fr->reclaim, NULL);
 	rc = extents_load(&fr->extents, rg, mem, word_load(&region_sb(rg)->n_extents));
 	if (rc)
 		return rc;
@@ -404,6 +417,7 @@ void frames_close(struct frames *fr)
 	mem_free(fr->mem, fr->group, fr->n_groups * sizeof(*fr->group));
 	extents_free(&fr->extents, fr->mem);
 	pthread_mutex_destroy(&fr->lock);
+	pthread_mutex_destroy(&fr->reclaim);
 }
 
 int frames_extent_added(struct frames *fr)

@@ -44,6 +44,7 @@ struct frames {
 	struct region *rg;
 	struct mem *mem;
 	struct wal *wal;
+	pthread_mutex_t reclaim; /* one reclaims; who needs frames waits for what it frees */
 	pthread_mutex_t lock;
 	struct extents extents;
 	_Atomic(struct group *) *group; /* by PFN / 512; NULL: not read yet */
@@ -52,7 +53,7 @@ struct frames {
 		/* groups where searches for single frames (by hint) and for runs begin */
 		run_cursor;
 	struct waiting *waiting;
-	size_t n_waiting;
+	_Atomic size_t n_waiting;
 	uint64_t zeroed[FRAMES_ZEROED]; /* reserved frames that hold durable zeros [F1] */
 	unsigned n_zeroed,
 		/* the first n_zeroed are durable, the next n_zeroing after the checkpoint's fence */
