@@ -159,6 +159,7 @@ int leaf_count(struct pmpt_tx *tx, uint64_t entry, unsigned level, int delta)
 
 int table_own_below(struct pmpt_tx *tx, uint64_t entry, unsigned level)
 {
+	size_t owned = tx->n_own;
 	int rc;
 
 	if (!entry_is_table(entry, level))
@@ -168,7 +169,7 @@ int table_own_below(struct pmpt_tx *tx, uint64_t entry, unsigned level)
 				 entry);
 	rc = rule_on(RULE_F8_EXCLUDE) ? tx_own(tx, entry_pfn(entry))
 				      : 0; /* excludes writers below [F8] */
-	if (!rc && !tx_fresh(tx, entry_pfn(entry)))
+	if (!rc && tx->n_own > owned)      /* not one of its own making, which has no count yet */
 		rc = table_check(tx, entry_pfn(entry));
 	for (unsigned i = 0; level > 2 && i < FRAME_WORDS && !rc; i++)
 		rc = table_own_below(tx, tx_entry(tx, entry_pfn(entry), i), level - 1);
