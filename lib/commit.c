@@ -109,6 +109,41 @@ static uint64_t desc_after(uint64_t home, const struct wal_word *delta)
 	return desc_count(home) ? (home & ~DESC_COUNT) | count : desc_make(kind, count);
 }
 
+/* A delta as an absolute word, by the count as it is now.  The frame may be no more what it was when
+ * it was counted: freed by another transaction, and even in use again as a table. */
+static int desc_word(struct pmpt_tx *tx, const struct wal_word *delta, struct wal_word *out)
+{
+	uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(delta->where)));
+	enum desc_kind kind = (enum desc_kind)(delta->old & ~DELTA_LIVE);
+
+	if (desc_count(home) ? desc_kind(home) != kind : (delta->old & DELTA_LIVE) != 0)
+		return error_set(PMPT_E_CONFLICT, "frame %#lx was freed by another transaction",
+				 frames_pfn_of_desc(&tx->pool->frames, delta->where));
+	if ((int64_t)desc_count(home) + (int64_t)delta->new > UINT32_MAX)
+		return error_set(PMPT_E_COUNT, "the count of frame %#lx would overflow",
+				 frames_pfn_of_desc(&tx->pool->frames, delta->where));
+	*out = (struct wal_word){ delta->where, home, desc_after(home, delta) };
+	return 0;
+}
+
+/* The list's descriptors in ascending order. */
+static int desc_sort(struct pmpt_tx *tx)
+{
+	size_t n = tx->n_list - tx->list_desc;
+	uint64_t *key = mem_alloc(&tx->pool->mem, 2 * n * sizeof(*key));
+	int rc = 0;
+
+	if (!key)
+		return error_set(-ENOMEM, "no memory to sort %zu descriptors", n);
+	for (size_t i = 0; i < n; i++)
+		key[i] = tx->list[tx->list_desc + i].where;
+	sort_u64(key, key + n, n);
+	for (size_t i = 0; i < n && !rc; i++)
+		rc = desc_word(tx, wset_find(&tx->deltas, key[i]), &tx->list[tx->list_desc + i]);
+	mem_free(&tx->pool->mem, key, 2 * n * sizeof(*key));
+	return rc;
+}
+
 /* Deltas as absolute words, ascending: that is the order of the locks, and makes runs. */
 static int list_deltas(struct pmpt_tx *tx)
 {
@@ -119,38 +154,16 @@ static int list_deltas(struct pmpt_tx *tx)
 	tx->list_desc = tx->n_list;
 	rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + deltas->n,
 			 sizeof(*tx->list));
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < deltas->n; i++) {
+	for (size_t i = 0; i < deltas->n && !rc; i++) {
 		const struct wal_word *w = &deltas->word[i];
-		uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(w->where)));
 
 		if (!w->new)
 			continue;
 		ascending = ascending && (tx->n_list == tx->list_desc ||
 					  tx->list[tx->n_list - 1].where < w->where);
-		tx->list[tx->n_list++] = (struct wal_word){ w->where, home, desc_after(home, w) };
+		rc = desc_word(tx, w, &tx->list[tx->n_list++]);
 	}
-	if (ascending)
-		return 0;
-
-	size_t n = tx->n_list - tx->list_desc;
-	uint64_t *key = mem_alloc(&tx->pool->mem, 2 * n * sizeof(*key));
-
-	if (!key)
-		return error_set(-ENOMEM, "no memory to sort %zu descriptors", n);
-	for (size_t i = 0; i < n; i++)
-		key[i] = tx->list[tx->list_desc + i].where;
-	sort_u64(key, key + n, n);
-	for (size_t i = 0; i < n; i++) {
-		uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(key[i])));
-
-		tx->list[tx->list_desc + i] =
-			(struct wal_word){ key[i], home,
-					   desc_after(home, wset_find(deltas, key[i])) };
-	}
-	mem_free(&tx->pool->mem, key, 2 * n * sizeof(*key));
-	return 0;
+	return rc || ascending ? rc : desc_sort(tx);
 }
 
 int commit_plan(struct pmpt_tx *tx, bool deltas)
@@ -235,29 +248,18 @@ static void descs_unlock(struct pmpt_tx *tx)
 	}
 }
 
-/* Under the locks: what the deltas make of the counts as they are now [W3].  A frame that was to be
- * shared may be free by now. */
+/* Under the locks: what the deltas make of the counts as they are now [W3]. */
 static int descs_absolute(struct pmpt_tx *tx)
 {
-	for (size_t i = tx->list_desc; i < tx->n_list && rule_on(RULE_W3_ABSOLUTE); i++) {
-		struct wal_word *w = &tx->list[i];
-		uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(w->where)));
-		const struct wal_word *delta;
+	int rc = 0;
 
-		if (home == w->old && desc_count(home))
-			continue;
-		delta = wset_find(&tx->deltas, w->where);
-		if (!desc_count(home) && delta->old & DELTA_LIVE)
-			return error_set(PMPT_E_CONFLICT,
-					 "frame %#lx was freed by another transaction",
-					 frames_pfn_of_desc(&tx->pool->frames, w->where));
-		if ((int64_t)desc_count(home) + (int64_t)delta->new > UINT32_MAX)
-			return error_set(PMPT_E_COUNT, "the count of frame %#lx would overflow",
-					 frames_pfn_of_desc(&tx->pool->frames, w->where));
-		w->old = home;
-		w->new = desc_after(home, delta);
+	for (size_t i = tx->list_desc; i < tx->n_list && rule_on(RULE_W3_ABSOLUTE) && !rc; i++) {
+		struct wal_word *w = &tx->list[i];
+
+		if (word_load(region_at(tx->pool->rg, WHERE_OFF(w->where))) != w->old)
+			rc = desc_word(tx, wset_find(&tx->deltas, w->where), w);
 	}
-	return 0;
+	return rc;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -449,7 +451,8 @@ static int ranges_publish(struct pmpt_tx *tx)
 	if (!new)
 		return error_set(-ENOMEM, "no memory for %zu ranges", tx->n_ranges);
 	new->n = tx->n_ranges;
-	memcpy(new->range, tx->range, tx->n_ranges * sizeof(new->range[0]));
+	if (tx->n_ranges)
+		memcpy(new->range, tx->range, tx->n_ranges * sizeof(new->range[0]));
 	atomic_store_explicit(&pool->bulk_ranges, new, memory_order_release);
 	for (size_t i = 0; i < tx->n_held; i++)
 		atomic_store_explicit(&tx->held[i]->slow, true, memory_order_release);
@@ -615,9 +618,10 @@ int pmpt_abort(pmpt_tx *tx)
 			tx->n_reserved = 0;
 		}
 		rc = bulk_abort(&pool->wal);
-		ranges_withdraw(tx);
 		wait = frames_wait_alloc(&pool->frames, reserved_frames(tx));
 	}
+	if (tx->bulk)
+		ranges_withdraw(tx); /* a batch or a commit that failed leaves them, too */
 	if (!rc &&
 	    (wait || !tx->spilled)) { /* no memory: those frames are lost until the next open */
 		tx->list_desc = tx->n_list = 0;

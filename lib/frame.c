@@ -18,6 +18,17 @@ pm_word *frames_desc(struct frames *fr, uint64_t pfn)
 	return g && pfn % GROUP_FRAMES < g->n_frames ? &g->desc[pfn % GROUP_FRAMES] : NULL;
 }
 
+int frames_desc_none(struct frames *fr, uint64_t pfn)
+{
+	bool ours;
+
+	pthread_mutex_lock(&fr->lock);
+	ours = extents_find(&fr->extents, pfn) != NULL;
+	pthread_mutex_unlock(&fr->lock);
+	return ours ? error_set(-ENOMEM, "no memory for the index of frame %#lx", pfn)
+		    : error_set(PMPT_E_FRAME, "frame %#lx is not the pool's", pfn);
+}
+
 uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where)
 {
 	uint64_t off = WHERE_OFF(where), first = frames_group(fr, off >> FRAME_SHIFT)->extent;
@@ -80,7 +91,7 @@ int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken)
 
 	*taken = false;
 	if (!g)
-		return error_set(-ENOMEM, "no memory for the index of frame %#lx", pfn);
+		return frames_desc_none(fr, pfn);
 	if (atomic_load_explicit(&g->owner[pfn % GROUP_FRAMES], memory_order_relaxed) == id)
 		return 0;
 	if (atomic_compare_exchange_strong_explicit(&g->owner[pfn % GROUP_FRAMES], &none, id,

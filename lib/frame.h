@@ -90,12 +90,14 @@ int frames_reclaim(struct frames *fr, bool all);
 
 /* A descriptor's home; NULL: no frame of the pool, or no memory. */
 pm_word *frames_desc(struct frames *fr, uint64_t pfn);
+/* Why it is NULL: -ENOMEM or PMPT_E_FRAME, with the message. */
+int frames_desc_none(struct frames *fr, uint64_t pfn);
 /* The frame that a `where` of class DESC describes; it is known to be one. */
 uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where);
 /* Group of a frame, read if need be.  NULL: no frame of the pool, or no memory. */
 struct group *frames_group(struct frames *fr, uint64_t pfn);
 
-/* Own a table for transaction id.  Returns 0 (now or before); PMPT_E_CONFLICT; -ENOMEM.  taken:
+/* Own a table for transaction id.  Returns 0 (now or before); PMPT_E_CONFLICT; PMPT_E_FRAME; -ENOMEM.  taken:
  * out, true when it was not owned before. */
 int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken);
 void frames_disown(struct frames *fr, uint64_t pfn);

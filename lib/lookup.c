@@ -242,7 +242,7 @@ int pmpt_query(const pmpt_space *space, uint64_t va, struct pmpt_mapping *mappin
 int pmpt_tx_query(pmpt_tx *tx, const pmpt_space *space, uint64_t va, struct pmpt_mapping *mapping)
 {
 	struct path p;
-	uint64_t entry;
+	uint64_t entry = 0;
 	int rc = tx_check(tx);
 
 	if (!rc && !va_canonical(va))
@@ -251,10 +251,7 @@ int pmpt_tx_query(pmpt_tx *tx, const pmpt_space *space, uint64_t va, struct pmpt
 		rc = error_set(-EINVAL, "the space and the transaction are of two pools");
 	if (rc)
 		return rc;
-	reader_begin();
-	rc = table_walk(tx, (struct pmpt_space *)space, va_bits(va), 1, &p);
-	entry = rc ? 0 : table_entry(tx, &p);
-	reader_end();
+	rc = table_look(tx, (struct pmpt_space *)space, va_bits(va), 1, &p, &entry);
 	if (rc)
 		return rc;
 	if (!entry_is_leaf(entry, p.level))

@@ -35,7 +35,7 @@ static int frames_given(struct pmpt_tx *tx, uint64_t pfn, uint64_t n)
 		uint64_t value = desc ? word_load(desc) : 0;
 
 		if (!desc)
-			return error_set(PMPT_E_FRAME, "frame %#lx is not the pool's", pfn + i);
+			return frames_desc_none(&tx->pool->frames, pfn + i);
 		if (desc_count(value) ? desc_kind(value) != DESC_DATA : !tx_reserved(tx, pfn + i))
 			return error_set(
 				PMPT_E_FRAME,
@@ -271,12 +271,12 @@ static int unmap_call(struct pmpt_tx *tx, const void *args)
 
 	while (va < a->end && !rc) {
 		struct path p;
+		uint64_t entry = 0;
 
-		rc = table_walk(tx, a->space, va, 1,
-				&p); /* a look without owning: holes need no lock */
+		rc = table_look(tx, a->space, va, 1, &p, &entry); /* holes need no lock */
 		if (rc)
 			return rc;
-		if (p.level > 1 && !table_entry(tx, &p)) {
+		if (p.level > 1 && !entry) {
 			va = (va | (level_bytes(p.level) - 1)) + 1;
 			continue;
 		}

@@ -25,13 +25,22 @@ static unsigned move_level(uint64_t from, uint64_t to, uint64_t left)
 static int move_target(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned level,
 		       bool make, struct path *p)
 {
+	uint64_t entry = 0;
 	int rc = make ? table_make(tx, space, va, level, false, p)
-		      : table_walk(tx, space, va, level, p);
+		      : table_look(tx, space, va, level, p, &entry);
 
-	if (!rc && table_entry(tx, p))
+	if (!rc && make)
+		entry = table_entry(tx, p);
+	if (!rc && entry)
 		rc = error_set(PMPT_E_MAPPED, "%#lx, where pages are to be moved, is mapped",
 			       va_sign(va));
 	return rc;
+}
+
+/* From the end of the path on, where nothing is mapped: bytes to the end of that entry's span. */
+static uint64_t hole_bytes(const struct path *p)
+{
+	return level_bytes(p->level) - p->va % level_bytes(p->level);
 }
 
 /* Move the span of one entry of `level`; *bytes: how much was moved, holes included. */
@@ -53,8 +62,12 @@ static int move_one(struct pmpt_tx *tx, const struct move_args *a, uint64_t done
 	*bytes = level_bytes(level);
 	entry = from.level == level ? table_entry(tx, &from) : 0;
 	rc = move_target(tx, a->to_space, a->to + done, level, entry != 0, &to);
-	if (rc || !entry)
+	if (rc)
 		return rc;
+	if (!entry) {
+		*bytes = hole_bytes(&from) < hole_bytes(&to) ? hole_bytes(&from) : hole_bytes(&to);
+		return 0;
+	}
 	rc = table_own_below(
 		tx, entry,
 		/* a writer below would store at the new place what it planned for the old */

@@ -227,12 +227,20 @@ static uint64_t pool_frames(struct pmpt_pool *pool, uint64_t *reserved)
 	return frames;
 }
 
+/* Bytes in frames that are not reserved. */
+static uint64_t pool_room(struct pmpt_pool *pool)
+{
+	uint64_t reserved, frames = pool_frames(pool, &reserved);
+
+	return (frames - reserved) << FRAME_SHIFT;
+}
+
 int pmpt_grow(pmpt_pool *pool, uint64_t bytes)
 {
-	uint64_t reserved, begin = pool_frames(pool, &reserved) - reserved;
+	uint64_t begin = pool_room(pool);
 	int rc = pool_writable(pool);
 
-	while (!rc && (pool_frames(pool, &reserved) - reserved - begin) << FRAME_SHIFT < bytes)
+	while (!rc && pool_room(pool) - begin < bytes)
 		rc = pool_grow(pool);
 	return rc;
 }

@@ -3,6 +3,7 @@
 #include "pool_obj.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -11,19 +12,17 @@
 
 #include "error.h"
 #include "medium.h"
+#include "obj_heap.h"
+#include "pool_set.h"
 
 /* Where libpmemobj keeps what we look at before it may open the file (its on-media header, layout
  * major 6). */
 #define OBJ_SIGNATURE "PMEMOBJ"
 #define OBJ_LAYOUT    4096
 #define OBJ_ROOT      0x1800
-#define OBJ_ZONE \
-	((uint64_t)16 << 30) /* a zone and its header come again at most at this distance */
-#define OBJ_META      \
-	((uint64_t)16 \
-	 << 20) /* what libpmemobj itself may store in, per zone: header, lanes, chunk headers */
-
-#define SET_SIGNATURE "PMEMPOOLSET"
+/* What libpmemobj itself may store in where nothing is allocated yet: at the start of the file its
+ * header, lanes and the root object; near each zone's start the chunk headers and the first chunk. */
+#define OBJ_META_BYTES ((uint64_t)8 << 20)
 
 /* ---- the file before libpmemobj sees it ------------------------------------------------------ */
 
@@ -34,42 +33,11 @@ static int sys_error(const char *path, const char *what)
 	return error_set(-error, "%s: %s: %s", path, what, strerror(error));
 }
 
-/* 1: a pool set; 0: not; else an error. */
-static int is_set(const char *path)
+/* The file that a pool begins in: is it one of ours, and, when it is all of it, whole?  libpmemobj
+ * would fault on a short one. */
+static int file_check(const char *path, int fd, bool all)
 {
-	char head[sizeof(SET_SIGNATURE) - 1] = { 0 };
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return sys_error(path, "open");
-	n = pread(fd, head, sizeof(head), 0);
-	(void)close(fd);
-	return n == (ssize_t)sizeof(head) && !memcmp(head, SET_SIGNATURE, sizeof(head));
-}
-
-/* Our stores are not copied to replicas: sets with one are refused. */
-static int set_check(const char *path)
-{
-	FILE *set = fopen(path, "re");
-	char line[4096];
-	int rc = 0;
-
-	if (!set)
-		return sys_error(path, "open");
-	for (unsigned n = 1; !rc && fgets(line, sizeof(line), set); n++) {
-		if (!strncmp(line + strspn(line, " \t"), "REPLICA", 7))
-			rc = error_set(PMPT_E_MEDIUM,
-				       "%s:%u: pool sets with replicas are not supported", path, n);
-	}
-	(void)fclose(set);
-	return rc;
-}
-
-/* A single file: is it a pool of ours, and whole?  libpmemobj would fault on a short one. */
-static int file_check(const char *path, int fd)
-{
-	char head[8] = { 0 }, layout[sizeof(SB_LAYOUT_NAME)] = { 0 };
+	char head[8] = { 0 }, layout[sizeof(SB_LAYOUT_NAME) + 1] = { 0 };
 	uint64_t root = 0;
 	struct sb sb = { 0 };
 	struct stat st;
@@ -106,7 +74,7 @@ static int file_check(const char *path, int fd)
 			PMPT_E_NOT_POOL,
 			"%s: no superblock at offset %#lx; if its creation was cut short it may be deleted",
 			path, root);
-	if (sb.crc == crc32c(~0u, &sb, offsetof(struct sb, crc)) &&
+	if (all && sb.crc == crc32c(~0u, &sb, offsetof(struct sb, crc)) &&
 	    sb.pool_bytes > (uint64_t)st.st_size)
 		return error_set(PMPT_E_TRUNCATED,
 				 "%s: %ld bytes, its superblock at offset %#lx says %lu", path,
@@ -116,11 +84,12 @@ static int file_check(const char *path, int fd)
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-static int obj_error(const char *path, const char *what)
+/* What a failed call of libpmemobj means; `invalid` is what its EINVAL stands for. */
+static int obj_error(const char *path, const char *what, int invalid)
 {
 	int error = errno;
 	int rc = error == EAGAIN || error == EWOULDBLOCK ? PMPT_E_IN_USE
-		 : error == EINVAL                       ? PMPT_E_CORRUPT
+		 : error == EINVAL                       ? invalid
 		 : error == ENOTSUP                      ? PMPT_E_MEDIUM
 							 : -error;
 
@@ -132,8 +101,10 @@ static int region_fill(const char *path, struct obj_pool *obj, bool fresh)
 {
 	struct region *rg = &obj->region;
 	PMEMoid root = { 0, 0 };
-	int rc = medium_of_mapping(obj->pop, &obj->medium, &rg->bytes);
+	int rc;
 
+	rg->base = (char *)obj->pop;
+	rc = medium_of_mapping(rg->base, obj_heap_end(rg->base), &obj->medium, &rg->bytes);
 	if (rc)
 		return error_in(rc, path);
 	if (fresh || pmemobj_root_size(obj->pop) >= sizeof(struct sb) + LINE_BYTES)
@@ -141,7 +112,6 @@ static int region_fill(const char *path, struct obj_pool *obj, bool fresh)
 	if (root.off == 0)
 		return error_set(fresh ? -ENOSPC : PMPT_E_NOT_POOL, "%s: no root object: %.300s",
 				 path, pmemobj_errormsg());
-	rg->base = (char *)obj->pop;
 	rg->sb_off = (root.off + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
 	pm_medium_init(&rg->medium, rg->base, rg->bytes,
 		       obj->medium == PMPT_MEDIUM_FILE ? PM_PAGE : PM_CACHE_LINE);
@@ -150,26 +120,48 @@ static int region_fill(const char *path, struct obj_pool *obj, bool fresh)
 
 void obj_close(struct obj_pool *obj)
 {
+	struct stat st;
+
+	if (obj->pop && obj->fd >= 0 && !fstat(obj->fd, &st) && st.st_nlink == 0)
+		log_message(PMPT_LOG_WARNING,
+			    "the pool's file was removed while it was open: its content is gone");
 	if (obj->pop)
 		pmemobj_close(obj->pop);
 	if (obj->fd >= 0)
 		(void)close(obj->fd);
 }
 
+/* The first part of a set. */
+static int first_check(void *ctx, unsigned i, const char *part)
+{
+	int fd, rc;
+
+	(void)ctx;
+	if (i)
+		return 0;
+	fd = open(part, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return sys_error(part, "open");
+	rc = file_check(part, fd, false);
+	(void)close(fd);
+	return rc;
+}
+
 int obj_open(const char *path, struct obj_pool *obj)
 {
-	int set = is_set(path), rc = set < 0 ? set : 0;
+	int set = set_is(path), rc = set < 0 ? set : 0;
 
 	*obj = (struct obj_pool){ .fd = -1 };
 	if (set == 1)
-		rc = set_check(path);
+		rc = set_parts(path, first_check, NULL);
 	if (set == 0) {
-		obj->fd = open(path, O_RDWR | O_CLOEXEC);
-		rc = obj->fd < 0 ? sys_error(path, "open") : file_check(path, obj->fd);
+		obj->fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+		rc = obj->fd < 0 ? sys_error(path, "open") : file_check(path, obj->fd, true);
 	}
 	if (!rc) {
 		obj->pop = pmemobj_open(path, SB_LAYOUT_NAME);
-		rc = obj->pop ? region_fill(path, obj, false) : obj_error(path, "pmemobj_open");
+		rc = obj->pop ? region_fill(path, obj, false)
+			      : obj_error(path, "pmemobj_open", PMPT_E_CORRUPT);
 	}
 	if (!rc) {
 		rc = region_check(&obj->region);
@@ -194,33 +186,61 @@ static int blocks_make(const struct obj_pool *obj, uint64_t off, uint64_t len)
 	return 0;
 }
 
-/* Allocate the largest object that the pool gives, up to an extent's size. */
+/* Allocate the next extent.  The frame behind it comes along: libpmemobj keeps notes at the start
+ * of what is still free. */
 static int object_make(struct obj_pool *obj, PMEMoid *oid)
 {
-	uint64_t most = PMPT_EXTENT_BYTES + GROUP_BYTES,
-		 size = most < obj->region.bytes ? most : obj->region.bytes;
+	const struct region *rg = &obj->region;
+	struct obj_place place = { 0, 0, 0 };
+	uint64_t from, end;
+	int rc;
 
-	while (size >= OBJ_EXTENT_MIN) {
-		if (!pmemobj_xalloc(obj->pop, oid, size, 1, 0, NULL, NULL))
-			return 0;
-		size -= size > (uint64_t)256 << 20 ? GROUP_BYTES : GROUP_BYTES / 8;
-	}
-	return error_set(PMPT_E_NO_FRAMES,
-			 "the pool file of %lu bytes has no room for another extent",
-			 obj->region.bytes);
+	if (!obj_heap_next(rg->base, rg->bytes, OBJ_EXTENT_MIN, &place))
+		return error_set(PMPT_E_NO_FRAMES,
+				 "the pool file of %lu bytes has no room for another extent",
+				 rg->bytes);
+	from = place.off - OBJ_OBJECT_BYTES;
+	end = rg->bytes - place.end < FRAME_BYTES ? rg->bytes : place.end + FRAME_BYTES;
+	rc = blocks_make(obj, from, end - from);
+	if (rc)
+		return rc;
+	if (pmemobj_xalloc(obj->pop, oid, place.bytes, 1, 0, NULL, NULL))
+		return error_set(PMPT_E_NO_FRAMES, "no extent of %lu bytes: %.300s", place.bytes,
+				 pmemobj_errormsg());
+	return oid->off == place.off ? 0
+				     : blocks_make(obj, oid->off, pmemobj_alloc_usable_size(*oid));
+}
+
+/* A crash has left an object there; what is there is trusted only if libpmemobj knows it too. */
+static int object_left(struct obj_pool *obj, uint64_t index, PMEMoid oid)
+{
+	const struct sb *sb = region_sb(&obj->region);
+	PMEMoid known = pmemobj_first(obj->pop);
+	bool taken = false;
+
+	for (uint64_t i = 0; i < index; i++)
+		taken = taken || word_load(&sb->extent[i].off) == oid.off;
+	while (!OID_IS_NULL(known) && !OID_EQUALS(known, oid))
+		known = pmemobj_next(known);
+	if (taken || OID_IS_NULL(known))
+		return error_set(
+			PMPT_E_CORRUPT,
+			"superblock at offset %#lx: extent %lu, not in use, at %#lx: no object of its own",
+			obj->region.sb_off, index, oid.off);
+	return blocks_make(obj, oid.off, pmemobj_alloc_usable_size(oid));
 }
 
 int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes)
 {
 	struct obj_pool *obj = ctx;
 	PMEMoid *oid = (PMEMoid *)(void *)&region_sb(&obj->region)->extent[index];
-	int rc = OID_IS_NULL(*oid) ? object_make(obj, oid) : 0;
+	int rc = OID_IS_NULL(*oid) ? object_make(obj, oid) : object_left(obj, index, *oid);
 
 	if (rc)
 		return rc;
 	*off = oid->off;
 	*bytes = pmemobj_alloc_usable_size(*oid);
-	return blocks_make(obj, *off, *bytes);
+	return 0;
 }
 
 /* ---- create ---------------------------------------------------------------------------------- */
@@ -233,14 +253,86 @@ static int file_make(const char *path, const struct pmpt_config *config, struct 
 	obj->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, config->mode);
 	if (obj->fd < 0)
 		return sys_error(path, "create");
+	obj->made = 1;
 	if (ftruncate(obj->fd, (off_t)config->pool_bytes))
 		rc = sys_error(path, "set the size of");
-	for (uint64_t zone = 0; zone < config->pool_bytes && !rc; zone += OBJ_ZONE) {
+	for (uint64_t zone = 0; zone < config->pool_bytes && !rc; zone += OBJ_ZONE_BYTES) {
 		uint64_t left = config->pool_bytes - zone;
 
-		rc = blocks_make(obj, zone, left < OBJ_META ? left : OBJ_META);
+		rc = blocks_make(obj, zone, left < OBJ_META_BYTES ? left : OBJ_META_BYTES);
+		if (rc)
+			(void)error_in(rc, path);
 	}
-	return rc ? error_in(rc, path) : 0;
+	return rc;
+}
+
+static int part_missing(void *ctx, unsigned i, const char *part)
+{
+	uint64_t *missing = ctx;
+
+	if (access(part, F_OK))
+		*missing |= (uint64_t)1 << i;
+	return 0;
+}
+
+static int part_remove(void *ctx, unsigned i, const char *part)
+{
+	const uint64_t *made = ctx;
+
+	if (*made >> i & 1)
+		(void)unlink(part);
+	return 0;
+}
+
+/* whole: with all its blocks.  The setting is libpmemobj's for the whole process; it is as before
+ * afterwards. */
+static PMEMobjpool *create(const char *path, mode_t mode, bool whole)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	int before = 1, now = whole, error;
+	PMEMobjpool *pop;
+
+	pthread_mutex_lock(&one);
+	(void)pmemobj_ctl_get(NULL, "fallocate.at_create", &before);
+	(void)pmemobj_ctl_set(NULL, "fallocate.at_create", &now);
+	pop = pmemobj_create(path, SB_LAYOUT_NAME, 0, mode);
+	error = errno;
+	(void)pmemobj_ctl_set(NULL, "fallocate.at_create", &before);
+	pthread_mutex_unlock(&one);
+	errno = error;
+	return pop;
+}
+
+int obj_create(const char *path, const struct pmpt_config *config, struct obj_pool *obj)
+{
+	int set = access(path, F_OK) ? 0 : set_is(path), rc;
+
+	*obj = (struct obj_pool){ .fd = -1 };
+	if (set < 0)
+		return set;
+	rc = set ? set_parts(path, part_missing, &obj->made) : file_make(path, config, obj);
+	if (!rc) {
+		obj->pop = create(path, config->mode, set);
+		rc = obj->pop ? region_fill(path, obj, true)
+			      : obj_error(path, "pmemobj_create", PMPT_E_MEDIUM);
+	}
+	if (!rc && obj->region.bytes < PMPT_POOL_MIN_BYTES)
+		rc = error_set(PMPT_E_MEDIUM, "%s: %lu bytes, at least %llu are expected", path,
+			       obj->region.bytes, PMPT_POOL_MIN_BYTES);
+	if (rc)
+		obj_discard(path, obj);
+	return rc;
+}
+
+void obj_discard(const char *path, struct obj_pool *obj)
+{
+	bool set = obj->fd < 0;
+
+	obj_close(obj);
+	if (!set && obj->made)
+		(void)unlink(path);
+	if (set && obj->made)
+		(void)set_parts(path, part_remove, &obj->made);
 }
 
 static int shape_random(struct region_shape *shape)
@@ -251,7 +343,7 @@ static int shape_random(struct region_shape *shape)
 	return 0;
 }
 
-static int format(const char *path, const struct pmpt_config *config, struct obj_pool *obj)
+int obj_format(const char *path, const struct pmpt_config *config, struct obj_pool *obj)
 {
 	struct region_shape shape = { .n_lanes = config->lanes,
 				      .half_lines = config->lane_bytes / (2 * LINE_BYTES),
@@ -264,30 +356,7 @@ static int format(const char *path, const struct pmpt_config *config, struct obj
 		rc = obj_extent_take(obj, 0, &off, &bytes);
 	if (!rc)
 		rc = region_format(&obj->region, &shape, bytes);
+	if (rc == PMPT_E_NO_FRAMES)
+		rc = -EINVAL; /* the configuration asks for more log than there is room */
 	return rc ? error_in(rc, path) : 0;
-}
-
-int obj_create(const char *path, const struct pmpt_config *config, struct obj_pool *obj)
-{
-	int set = access(path, F_OK) ? 0 : is_set(path), sparse = 0, whole = 1, rc = 0;
-
-	*obj = (struct obj_pool){ .fd = -1 };
-	if (set < 0)
-		return set;
-	rc = set ? set_check(path) : file_make(path, config, obj);
-	if (!rc) {
-		(void)pmemobj_ctl_set(NULL, "fallocate.at_create", set ? &whole : &sparse);
-		obj->pop = pmemobj_create(path, SB_LAYOUT_NAME, 0, config->mode);
-		rc = obj->pop ? region_fill(path, obj, true) : obj_error(path, "pmemobj_create");
-	}
-	if (!rc)
-		rc = format(path, config, obj);
-	if (rc) {
-		bool made = obj->fd >= 0;
-
-		obj_close(obj);
-		if (made)
-			(void)unlink(path);
-	}
-	return rc;
 }

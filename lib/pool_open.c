@@ -21,25 +21,22 @@ static uint32_t clamp(uint64_t value, uint64_t least, uint64_t most)
 	return (uint32_t)(value < least ? least : value > most ? most : value);
 }
 
-/* Fill in what the caller left 0: a log of at most an eighth of the pool. */
-static void config_complete(struct pmpt_config *c)
+/* Fill in what the caller left 0, for a pool of that size: a log of at most an eighth of it. */
+static void config_complete(struct pmpt_config *c, uint64_t bytes)
 {
-	if (!c->pool_bytes)
-		c->pool_bytes = 64u << 20;
-	if (!c->mode)
-		c->mode = 0600;
 	if (!c->lanes)
-		c->lanes = clamp(c->pool_bytes >> 23, 2, PMPT_LANES_DEFAULT);
+		c->lanes = clamp(bytes >> 23, 2, PMPT_LANES_DEFAULT);
 	if (!c->lane_bytes)
-		c->lane_bytes = clamp((c->pool_bytes / 16 / c->lanes) & ~(uint64_t)0x1fff,
-				      64u << 10, PMPT_LANE_DEFAULT_BYTES);
+		c->lane_bytes = clamp((bytes / 16 / c->lanes) & ~(uint64_t)0x1fff, 64u << 10,
+				      PMPT_LANE_DEFAULT_BYTES);
 	if (!c->bulk_bytes)
-		c->bulk_bytes = clamp((c->pool_bytes / 16) & ~(uint64_t)0xfff, 256u << 10,
-				      PMPT_BULK_DEFAULT_BYTES);
+		c->bulk_bytes =
+			clamp((bytes / 16) & ~(uint64_t)0xfff, 256u << 10, PMPT_BULK_DEFAULT_BYTES);
 	if (!c->spaces)
-		c->spaces = clamp(c->pool_bytes >> 18, 16, PMPT_SPACES_MAX);
+		c->spaces = clamp(bytes >> 18, 16, PMPT_SPACES_MAX);
 }
 
+/* What is 0 is chosen later. */
 static int config_check(const struct pmpt_config *c)
 {
 	if (c->pool_bytes < PMPT_POOL_MIN_BYTES || c->pool_bytes > PMPT_POOL_MAX_BYTES ||
@@ -48,19 +45,19 @@ static int config_check(const struct pmpt_config *c)
 			-EINVAL,
 			"pool of %lu bytes: a multiple of %u from %llu to %llu is expected",
 			c->pool_bytes, PMPT_PAGE_BYTES, PMPT_POOL_MIN_BYTES, PMPT_POOL_MAX_BYTES);
-	if (c->lanes < 1 || c->lanes > PMPT_LANES_MAX)
+	if (c->lanes > PMPT_LANES_MAX)
 		return error_set(-EINVAL, "%u lanes: 1 to %u are expected", c->lanes,
 				 PMPT_LANES_MAX);
-	if (c->lane_bytes % 8192 || c->lane_bytes < 8192 || c->lane_bytes > 4u << 20)
+	if (c->lane_bytes % 8192 || c->lane_bytes > 4u << 20)
 		return error_set(-EINVAL,
 				 "lanes of %u bytes: a multiple of 8192 up to 4 MiB is expected",
 				 c->lane_bytes);
-	if (c->bulk_bytes % 4096 || c->bulk_bytes < 4096 || c->bulk_bytes > 1u << 30)
+	if (c->bulk_bytes % 4096 || c->bulk_bytes > 1u << 30)
 		return error_set(
 			-EINVAL,
 			"bulk lane of %u bytes: a multiple of 4096 up to 1 GiB is expected",
 			c->bulk_bytes);
-	if (c->spaces < 1 || c->spaces > PMPT_SPACES_MAX)
+	if (c->spaces > PMPT_SPACES_MAX)
 		return error_set(-EINVAL, "%u spaces: 1 to %u are expected", c->spaces,
 				 PMPT_SPACES_MAX);
 	if (c->mode & ~0777u)
@@ -86,23 +83,19 @@ static void say_medium(const char *path, enum pmpt_medium medium)
 			path);
 }
 
-/* The core over an open object pool; closes that on error. */
-static int open_core(const char *path, unsigned flags, struct obj_pool *opened, uint64_t start,
-		     pmpt_pool **out)
+/* The core over an open object pool, which on error stays as it is. */
+static int open_core(const char *path, unsigned flags, const struct obj_pool *opened,
+		     uint64_t start, pmpt_pool **out)
 {
 	struct pmpt_pool *pool = NULL;
 	struct obj_pool *obj;
 	int rc = core_open(&opened->region, flags, &pool);
 
-	if (rc) {
-		(void)error_in(rc, path);
-		obj_close(opened);
-		return rc;
-	}
+	if (rc)
+		return error_in(rc, path);
 	obj = mem_alloc(&pool->mem, sizeof(*obj));
 	if (!obj) {
 		(void)core_close(pool, false);
-		obj_close(opened);
 		return error_set(-ENOMEM, "%s: no memory for a pool", path);
 	}
 	*obj = *opened;
@@ -123,11 +116,22 @@ int pmpt_create(const char *path, const struct pmpt_config *config, pmpt_pool **
 	struct obj_pool obj;
 	int rc;
 
-	config_complete(&c);
+	if (!c.pool_bytes)
+		c.pool_bytes = 64u << 20;
+	if (!c.mode)
+		c.mode = 0600;
 	rc = config_check(&c);
 	if (!rc)
 		rc = obj_create(path, &c, &obj);
-	return rc ? rc : open_core(path, 0, &obj, start, pool);
+	if (rc)
+		return rc;
+	config_complete(&c, obj.region.bytes);
+	rc = obj_format(path, &c, &obj);
+	if (!rc)
+		rc = open_core(path, 0, &obj, start, pool);
+	if (rc)
+		obj_discard(path, &obj);
+	return rc;
 }
 
 int pmpt_open(const char *path, unsigned flags, pmpt_pool **pool)
@@ -139,7 +143,12 @@ int pmpt_open(const char *path, unsigned flags, pmpt_pool **pool)
 	if (flags & ~(unsigned)PMPT_OPEN_NO_GROW)
 		return error_set(-EINVAL, "open flags %#x", flags);
 	rc = obj_open(path, &obj);
-	return rc ? rc : open_core(path, flags, &obj, start, pool);
+	if (rc)
+		return rc;
+	rc = open_core(path, flags, &obj, start, pool);
+	if (rc)
+		obj_close(&obj);
+	return rc;
 }
 
 int pmpt_close(pmpt_pool *pool)

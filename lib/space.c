@@ -127,6 +127,8 @@ static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
 		*out = space;
 		return 0;
 	}
+	if (!desc && frames_desc_none(&pool->frames, root >> FRAME_SHIFT) == -ENOMEM)
+		return -ENOMEM;
 	if (root % FRAME_BYTES || !desc || desc_kind(word_load(desc)) != DESC_TABLE ||
 	    !desc_count(word_load(desc)))
 		return error_set(PMPT_E_CORRUPT,

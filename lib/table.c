@@ -3,6 +3,7 @@
 #include "table.h"
 
 #include "error.h"
+#include "rcu.h"
 
 int va_range(uint64_t va, uint64_t len, uint64_t align, uint64_t *first)
 {
@@ -33,8 +34,10 @@ static int link_bad(const struct pmpt_tx *tx, const struct path *p, uint64_t ent
 			 tx->pool->rg->bytes);
 }
 
-int table_walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
-	       struct path *p)
+/* Walk to the table of level `stop` over va, or to where an entry links no table.  In a reader
+ * section: what others unlink meanwhile stays a table as it was [F2].  Returns 0 or PMPT_E_CORRUPT. */
+static int walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		struct path *p)
 {
 	bool planned = tx->upper || tx->n_fresh;
 
@@ -59,6 +62,19 @@ int table_walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsign
 	return 0;
 }
 
+int table_look(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+	       struct path *p, uint64_t *entry)
+{
+	int rc;
+
+	reader_begin();
+	rc = walk(tx, space, va, stop, p);
+	if (!rc)
+		*entry = table_entry(tx, p);
+	reader_end();
+	return rc;
+}
+
 /* An owned table really is one. */
 static int table_check(struct pmpt_tx *tx, uint64_t pfn)
 {
@@ -67,17 +83,19 @@ static int table_check(struct pmpt_tx *tx, uint64_t pfn)
 
 	if (desc && desc_kind(value) == DESC_TABLE && desc_count(value))
 		return 0;
+	if (!desc && frames_desc_none(&tx->pool->frames, pfn) == -ENOMEM)
+		return -ENOMEM;
 	return error_set(
 		PMPT_E_CORRUPT,
 		"frame %#lx is linked as a table, its descriptor %#lx at offset %#lx says otherwise",
 		pfn, value, desc ? region_off(tx->pool->rg, desc) : 0);
 }
 
-int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
-		   struct path *p)
+static int walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		    struct path *p)
 {
 	for (;;) {
-		int rc = table_walk(tx, space, va, stop, p);
+		int rc = walk(tx, space, va, stop, p);
 		size_t owned = tx->n_own;
 		struct path again;
 
@@ -85,7 +103,7 @@ int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, un
 			rc = tx_own(tx, p->pfn[p->level]);
 		if (rc || tx->n_own == owned) /* ours before: nobody else could unlink it */
 			return rc;
-		rc = table_walk(tx, space, va, stop, &again);
+		rc = walk(tx, space, va, stop, &again);
 		if (!rc && again.level == p->level && again.pfn[p->level] == p->pfn[p->level])
 			return table_check(tx, p->pfn[p->level]);
 		frames_disown(&tx->pool->frames,
@@ -94,6 +112,17 @@ int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, un
 		if (rc)
 			return rc;
 	}
+}
+
+int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		   struct path *p)
+{
+	int rc;
+
+	reader_begin();
+	rc = walk_own(tx, space, va, stop, p);
+	reader_end();
+	return rc;
 }
 
 int table_own_above(struct pmpt_tx *tx, const struct path *p, unsigned level)

@@ -53,11 +53,11 @@ static inline void table_prefetch(const struct pmpt_space *space, uint64_t va)
 	__builtin_prefetch((const void *)&table[level_index(va, 1)]);
 }
 
-/* Walk to the table of level `stop` over va, or to where an entry links no table.  Returns 0 or
- * PMPT_E_CORRUPT. */
-int table_walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
-	       struct path *p);
-/* The same, and own the table where it ends.  PMPT_E_CONFLICT too. */
+/* Walk to the table of level `stop` over va, or to where an entry links no table, and look at the
+ * entry there; nothing is owned.  entry: out.  Returns 0 or PMPT_E_CORRUPT. */
+int table_look(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+	       struct path *p, uint64_t *entry);
+/* The same walk, and own the table where it ends.  PMPT_E_CONFLICT too. */
 int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
 		   struct path *p);
 /* Own the table of a level above the one where an owned path ends: its links downwards are stable

@@ -343,6 +343,9 @@ int tx_own(struct pmpt_tx *tx, uint64_t pfn)
 		atomic_fetch_add_explicit(&tx->pool->conflicts, 1, memory_order_relaxed);
 		return error_set(rc, "another transaction owns the table in frame %#lx", pfn);
 	}
+	if (rc == PMPT_E_FRAME)
+		return error_set(PMPT_E_CORRUPT,
+				 "frame %#lx is linked as a table and is not the pool's", pfn);
 	if (!rc && taken)
 		tx->own[tx->n_own++] = pfn;
 	return rc;
@@ -499,7 +502,7 @@ int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, enum desc_kind kind, 
 		const pm_word *desc = frames_desc(&tx->pool->frames, pfn + i);
 
 		rc = desc ? count_one(tx, desc, kind, delta)
-			  : error_set(PMPT_E_FRAME, "frame %#lx is not the pool's", pfn + i);
+			  : frames_desc_none(&tx->pool->frames, pfn + i);
 	}
 	return rc;
 }
