@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_dump -- dump: spaces as JSON lines, for restore.  Format: dump.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "dump.h"
+
+static json_t *header(const pmpt_space *space)
+{
+	json_t *user = json_array();
+
+	for (unsigned i = 0; i < PMPT_USER_WORDS; i++) {
+		uint64_t value = 0;
+
+		(void)pmpt_user_get(space, i, &value); /* fails for a bad index only */
+		(void)json_array_append_new(user, json_hex(value));
+	}
+	return json_pack("{s:i,s:s,s:o,s:o}", "pmpt_dump", DUMP_FORMAT, "version", pmpt_version(),
+			 "space", json_text(pmpt_space_name(space)), "user", user);
+}
+
+static json_t *line(const struct run *r)
+{
+	static const struct {
+		unsigned flag;
+		const char *key;
+	} bits[] = { { PMPT_G, "global" }, { PMPT_PWT, "pwt" }, { PMPT_PCD, "pcd" } };
+	char prot[5];
+	json_t *o = json_pack("{s:o,s:I,s:I,s:I,s:s,s:s}", "va", json_hex(r->va), "size",
+			      (json_int_t)r->page_bytes, "count", (json_int_t)r->count, "pfn",
+			      (json_int_t)r->pfn, "frames", r->flags & PMPT_EXT ? "ext" : "alloc",
+			      "prot", prot_text(r->flags, prot));
+
+	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+		if (r->flags & bits[i].flag)
+			(void)json_object_set_new(o, bits[i].key, json_true());
+	}
+	if (PMPT_TAG_OF(r->flags))
+		(void)json_object_set_new(o, "tag", json_integer(PMPT_TAG_OF(r->flags)));
+	if (PMPT_PKEY_OF(r->flags))
+		(void)json_object_set_new(o, "pkey", json_integer(PMPT_PKEY_OF(r->flags)));
+	return o;
+}
+
+static int dump_space(pmpt_pool *pool, const char *name, FILE *to)
+{
+	struct runs runs = { 0 };
+	struct progress progress;
+	pmpt_space *space;
+	int rc = pmpt_space_open(pool, name, &space), code;
+
+	if (rc)
+		return fail(rc, "'%s'", name);
+	rc = runs_walk(&runs, space, 0, 0, true);
+	code = rc ? fail(rc, "'%s'", name) : json_put(to, header(space));
+	progress_start(&progress, name, "runs", runs.n);
+	for (size_t i = 0; i < runs.n && !code; i++) {
+		code = json_put(to, line(&runs.run[i]));
+		progress_to(&progress, i);
+	}
+	progress_end(&progress);
+	if (!code)
+		code = json_put(to, json_pack("{s:o,s:I}", "end", json_text(name), "pages",
+					      (json_int_t)runs.pages));
+	runs_free(&runs);
+	pmpt_space_close(space);
+	return code;
+}
+
+static int dump_to(pmpt_pool *pool, char **name, size_t n, const char *path)
+{
+	FILE *to = output_open(path);
+	int code = EXIT_OK;
+
+	if (!to)
+		return fail(-errno, "%s", path);
+	for (size_t i = 0; i < n && !code; i++)
+		code = dump_space(pool, name[i], to);
+	return output_close(to, path, code);
+}
+
+static int run_dump(const struct command *cmd, int argc, char **argv)
+{
+	const char *path = NULL;
+	const struct opt opts[] = {
+		{ "output", 'o', OPT_TEXT, &path, "FILE", "write there (standard output)" }, OPT_END
+	};
+	int n_given = options(cmd, opts, argc, argv, 1, 1 + PMPT_SPACES_MAX) - 1, code;
+	char **all = NULL;
+	pmpt_pool *pool;
+	size_t n = 0;
+
+	code = open_pool(argv[0], &pool, NULL);
+	if (code)
+		return code;
+	if (n_given)
+		code = dump_to(pool, argv + 1, (size_t)n_given, path);
+	else
+		code = space_names(pool, &all, &n);
+	if (!n_given && !code)
+		code = dump_to(pool, all, n, path);
+	names_free(all);
+	return close_pool(pool, NULL, code);
+}
+
+const struct command command_dump = {
+	.name = "dump",
+	.synopsis = "pmpt dump [-o FILE] POOL [SPACE]...",
+	.brief = "write spaces as JSON lines",
+	.text = "Write the named spaces, or all, as JSON lines: for each a header (format, version,\n"
+		"name, user words), a line for each run of pages, and an end.  What is in the frames is\n"
+		"no part of it.  Format: pmpt(1).\n",
+	.example = "pmpt dump /dev/shm/pool editor | jq -c 'select(.va)'",
+	.run = run_dump,
+};

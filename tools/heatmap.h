@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* heatmap -- pages along a Hilbert curve: neighbours in the address space are neighbours in the
+ * picture.
+ *
+ * A *panel* is a cluster of ranges that lie close together, a *cell* a square of it that stands for
+ * cell_pages pages; all panels have the same scale, so areas compare.  Kinds of pages have colors;
+ * a cell shows the kind that most of its pages have, the paler the fewer are mapped.
+ */
+#ifndef PMPT_HEATMAP_H
+#define PMPT_HEATMAP_H
+
+#include "tool.h"
+
+#define KINDS_MAX  4
+#define PANELS_MAX 12
+
+struct kind {
+	const char *name, *color;
+	uint64_t pages;
+};
+struct cell {
+	uint32_t pages[KINDS_MAX];
+};
+struct panel {
+	uint64_t first, end; /* page numbers, half open */
+	uint64_t pages;      /* mapped */
+	unsigned order;      /* the square has 2^order cells on a side */
+	struct cell *cell;
+	uint64_t n_cells;
+	unsigned x, y; /* where it is drawn: set by the layout */
+};
+struct heatmap {
+	const char *title, *note;
+	char subtitle[160];
+	bool frames; /* numbers are frames, not addresses */
+	uint64_t cell_pages, pages;
+	struct kind kind[KINDS_MAX];
+	unsigned n_kinds;
+	struct panel panel[PANELS_MAX];
+	size_t n;
+};
+
+/* Pages [page, page + n) of a kind; in ascending order. */
+struct stretch {
+	uint64_t page, n;
+	unsigned kind;
+};
+
+/* Cut into panels, choose the scale, fill the cells.  span_end: 0, or draw [0, span_end) as one
+ * panel whatever is in it.  Returns 0 or -ENOMEM. */
+int heatmap_build(struct heatmap *map, const struct stretch *stretch, size_t n, uint64_t span_end);
+void heatmap_svg(const struct heatmap *map, FILE *to);
+void heatmap_free(struct heatmap *map);
+
+/* Cell d of the curve over 2^order x 2^order: it begins at the top left and ends at the top right.
+ * SOURCES	J. Skilling's and H. Warren's (Hacker's Delight 16-1) form of the mapping. */
+static inline void hilbert_xy(unsigned order, uint64_t d, unsigned *x, unsigned *y)
+{
+	*x = *y = 0;
+	for (unsigned k = 0; k < order; k++, d >>= 2) {
+		unsigned side = 1u << k, right = (unsigned)(d >> 1 & 1), down = (d & 1) ^ right;
+
+		if (!down) { /* the quarter is turned */
+			unsigned t = *x;
+
+			*x = right ? side - 1 - *y : *y;
+			*y = right ? side - 1 - t : t;
+		}
+		*x += right * side;
+		*y += down * side;
+	}
+}
+
+#endif

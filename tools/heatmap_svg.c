@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* heatmap_svg -- a heatmap as an SVG: title, legend, panels. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "heatmap.h"
+
+#define MARGIN      32u
+#define GAP         36u  /* between panels */
+#define LABEL       40u  /* height of a panel's two lines of text */
+#define LABEL_WIDTH 290u /* a panel's column is at least as wide */
+#define WIDTH       1240u
+#define WIDTH_MIN   860u /* for the line below the legend */
+#define HEAD        150u /* title and legend */
+#define FREE_COLOR  "#eceff1"
+#define INK         "#263238"
+#define FAINT       "#607d8b"
+
+static void text(FILE *to, double x, double y, const char *style, const char *what)
+{
+	fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, style);
+	for (; *what; what++) {
+		if (*what == '&')
+			fputs("&amp;", to);
+		else if (*what == '<')
+			fputs("&lt;", to);
+		else
+			fputc(*what, to);
+	}
+	fputs("</text>\n", to);
+}
+
+/* "0x7f12..", or a frame number. */
+static const char *place(const struct heatmap *map, uint64_t page, char out[32])
+{
+	if (map->frames)
+		snprintf(out, 32, "frame %s", human_count(page));
+	else
+		snprintf(out, 32, "%#" PRIx64, page * PMPT_PAGE_BYTES);
+	return out;
+}
+
+/* ---- where things go ------------------------------------------------------------------------- */
+
+struct layout {
+	unsigned cell, width, height;
+};
+
+/* What of the square the curve reaches. */
+static void reach(const struct panel *p, const struct layout *l, unsigned *wide, unsigned *high)
+{
+	unsigned x, y;
+
+	*wide = *high = 0;
+	for (uint64_t i = 0; i < p->n_cells; i++) {
+		hilbert_xy(p->order, i, &x, &y);
+		*wide = x + 1 > *wide ? x + 1 : *wide;
+		*high = y + 1 > *high ? y + 1 : *high;
+	}
+	*wide *= l->cell;
+	*high *= l->cell;
+}
+
+struct column {
+	unsigned x, width, used;
+};
+
+/* Put each panel into the first column of the row that has room, else into a new one, else into a
+ * new row; rows are as high as the highest panel. */
+static void lay_out(struct heatmap *map, struct layout *l)
+{
+	struct column column[PANELS_MAX];
+	unsigned order = 0, tall = 0, x = MARGIN, y = HEAD, n = 0, wide, high;
+
+	for (size_t i = 0; i < map->n; i++)
+		order = map->panel[i].order > order ? map->panel[i].order : order;
+	l->cell = order >= 7 ? 5 : order == 6 ? 8 : order == 5 ? 16 : 24;
+	for (size_t i = 0; i < map->n; i++) {
+		reach(&map->panel[i], l, &wide, &high);
+		tall = high + LABEL > tall ? high + LABEL : tall;
+	}
+	l->width = WIDTH_MIN;
+	for (size_t i = 0; i < map->n; i++) {
+		struct panel *p = &map->panel[i];
+		unsigned c = 0;
+
+		reach(p, l, &wide, &high);
+		wide = wide > LABEL_WIDTH ? wide : LABEL_WIDTH;
+		high += LABEL;
+		while (c < n && (column[c].used + high > tall || wide > column[c].width))
+			c++;
+		if (c == n && n && x + wide > WIDTH) { /* a new row */
+			x = MARGIN;
+			y += tall + GAP;
+			c = n = 0;
+		}
+		if (c == n) {
+			column[n++] = (struct column){ x, wide, 0 };
+			x += wide + GAP;
+		}
+		p->x = column[c].x;
+		p->y = y + column[c].used + LABEL;
+		column[c].used += high + GAP / 2;
+		l->width = x > l->width ? x : l->width;
+		l->height = p->y + high > l->height + LABEL ? p->y + high - LABEL : l->height;
+	}
+	l->width += MARGIN;
+	l->height += MARGIN;
+}
+
+/* ---- cells ----------------------------------------------------------------------------------- */
+
+/* From the color of free cells to the kind's: never so pale that a single page is lost. */
+static void shade(const char *color, double part, char out[8])
+{
+	unsigned long full = strtoul(color + 1, NULL, 16), none = strtoul(&FREE_COLOR[1], NULL, 16);
+	double weight = 0.35 + 0.65 * part;
+	unsigned rgb[3];
+
+	for (int i = 0; i < 3; i++) {
+		double from = (double)(none >> (16 - 8 * i) & 255);
+		double upto = (double)(full >> (16 - 8 * i) & 255);
+
+		rgb[i] = (unsigned)(from + (upto - from) * weight + 0.5) & 255;
+	}
+	snprintf(out, 8, "#%02x%02x%02x", rgb[0], rgb[1], rgb[2]);
+}
+
+static void cell_svg(const struct heatmap *map, const struct panel *p, const struct layout *l,
+		     uint64_t i, FILE *to)
+{
+	uint64_t page = p->first + i * map->cell_pages;
+	const uint32_t *pages = p->cell[i].pages;
+	unsigned x, y, most = 0, size = l->cell > 5 ? l->cell - 1 : l->cell;
+	uint64_t all = 0;
+	char color[8] = FREE_COLOR, at[32];
+
+	for (unsigned k = 0; k < map->n_kinds; k++) {
+		all += pages[k];
+		most = pages[k] > pages[most] ? k : most;
+	}
+	hilbert_xy(p->order, i, &x, &y);
+	if (all)
+		shade(map->kind[most].color, (double)all / (double)map->cell_pages, color);
+	fprintf(to, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" fill=\"%s\">",
+		p->x + x * l->cell, p->y + y * l->cell, size, size, color);
+	fprintf(to, "<title>%s", place(map, page, at));
+	for (unsigned k = 0; k < map->n_kinds; k++) {
+		if (pages[k])
+			fprintf(to, "\n%s: %u of %" PRIu64 " pages", map->kind[k].name, pages[k],
+				map->cell_pages);
+	}
+	fprintf(to, "%s</title></rect>\n", all ? "" : map->frames ? "\nno data" : "\nnot mapped");
+}
+
+static void panel_svg(const struct heatmap *map, const struct panel *p, const struct layout *l,
+		      FILE *to)
+{
+	char from[32], upto[32], line[128];
+
+	snprintf(line, sizeof(line), "%s – %s", place(map, p->first, from),
+		 place(map, p->end, upto));
+	text(to, p->x, p->y - 22.0, "font-size=\"13\" font-weight=\"bold\"", line);
+	snprintf(line, sizeof(line), "%s, %s of it %s",
+		 human_bytes((p->end - p->first) * PMPT_PAGE_BYTES),
+		 human_bytes(p->pages * PMPT_PAGE_BYTES), map->frames ? "data" : "mapped");
+	text(to, p->x, p->y - 7.0, "font-size=\"12\" fill=\"" FAINT "\"", line);
+	fputs("<g shape-rendering=\"crispEdges\">\n", to);
+	for (uint64_t i = 0; i < p->n_cells; i++)
+		cell_svg(map, p, l, i, to);
+	fputs("</g>\n", to);
+}
+
+/* ---- head ------------------------------------------------------------------------------------ */
+
+/* A small curve that shows how addresses run. */
+static void curve_svg(FILE *to, double x, double y)
+{
+	unsigned cx, cy;
+
+	fputs("<polyline fill=\"none\" stroke=\"" FAINT "\" stroke-width=\"1.5\" points=\"", to);
+	for (uint64_t d = 0; d < 64; d++) {
+		hilbert_xy(3, d, &cx, &cy);
+		fprintf(to, "%.1f,%.1f ", x + 5 * cx, y + 5 * cy);
+	}
+	fprintf(to,
+		"\"/>\n<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"" INK "\"/>\n"
+		"<path d=\"M%.1f,%.1f l-3.5,5 h7 z\" fill=\"" INK "\"/>\n",
+		x, y, x + 35, y - 4);
+}
+
+static double swatch(FILE *to, double x, double y, const char *color, const char *name)
+{
+	fprintf(to,
+		"<rect x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"14\" fill=\"%s\" stroke=\"#b0bec5\" "
+		"stroke-width=\"0.5\"/>\n",
+		x, y - 11, color);
+	text(to, x + 20, y, "font-size=\"13\"", name);
+	return x + 44 + 7.2 * (double)strlen(name);
+}
+
+static void head_svg(const struct heatmap *map, FILE *to)
+{
+	double x = MARGIN + 56;
+	char line[96];
+
+	text(to, MARGIN, 42, "font-size=\"22\" font-weight=\"bold\"", map->title);
+	text(to, MARGIN, 64, "font-size=\"13\" fill=\"" FAINT "\"", map->subtitle);
+	curve_svg(to, MARGIN + 2, 86);
+	for (unsigned k = 0; k < map->n_kinds; k++) {
+		if (!map->kind[k].pages)
+			continue;
+		snprintf(line, sizeof(line), "%s %s", map->kind[k].name,
+			 human_bytes(map->kind[k].pages * PMPT_PAGE_BYTES));
+		x = swatch(to, x, 98, map->kind[k].color, line);
+	}
+	(void)swatch(to, x, 98, FREE_COLOR, map->frames ? "free, tables, log" : "not mapped");
+	text(to, MARGIN + 56, 119, "font-size=\"12\" fill=\"" FAINT "\"", map->note);
+}
+
+void heatmap_svg(const struct heatmap *map, FILE *to)
+{
+	struct heatmap placed = *map;
+	struct layout l = { 0 };
+
+	lay_out(&placed, &l);
+	fprintf(to,
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" "
+		"viewBox=\"0 0 %u %u\" font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" "
+		"fill=\"" INK "\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n",
+		l.width, l.height, l.width, l.height);
+	head_svg(&placed, to);
+	for (size_t i = 0; i < placed.n; i++)
+		panel_svg(&placed, &placed.panel[i], &l, to);
+	fputs("</svg>\n", to);
+}

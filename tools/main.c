@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pmpt -- look at pools of durable page tables, and change them.  Page pmpt(1). */
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+static const struct {
+	const char *title;
+	const struct command *command[8];
+} groups[] = {
+	{ "pools",
+	  { &command_create, &command_info, &command_stat, &command_check, &command_space } },
+	{ "pages", { &command_walk, &command_map, &command_unmap, &command_protect } },
+	{ "in and out", { &command_dump, &command_restore, &command_import, &command_heatmap } },
+	{ "measuring and testing", { &command_bench, &command_storm } },
+};
+#define N_GROUPS (sizeof(groups) / sizeof(groups[0]))
+
+static void help(FILE *to)
+{
+	fputs("usage: pmpt COMMAND [OPTION]... POOL [OPERAND]...\n"
+	      "       pmpt help [COMMAND]\n"
+	      "       pmpt --version\n\n"
+	      "Crash-proof x86-64 page tables on persistent memory: look at pools, change them.\n",
+	      to);
+	for (size_t g = 0; g < N_GROUPS; g++) {
+		fprintf(to, "\n%s%s%s\n", paint(BOLD), groups[g].title, paint(PLAIN));
+		for (size_t i = 0; groups[g].command[i]; i++) {
+			const struct command *cmd = groups[g].command[i];
+
+			if (!cmd->hidden)
+				fprintf(to, "  %-10s %s\n", cmd->name, cmd->brief);
+		}
+	}
+	fputs("\n'pmpt help COMMAND' tells more.  Numbers may be 0x..., or end in k, M, G or T.\n"
+	      "NO_COLOR in the environment turns colors off.\n",
+	      to);
+}
+
+static const struct command *find(const char *name)
+{
+	for (size_t g = 0; g < N_GROUPS; g++) {
+		for (size_t i = 0; groups[g].command[i]; i++) {
+			if (!strcmp(groups[g].command[i]->name, name))
+				return groups[g].command[i];
+		}
+	}
+	return NULL;
+}
+
+/* Levenshtein's distance of two short words. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[32], n = strlen(b);
+
+	if (n >= sizeof(row) / sizeof(row[0]))
+		return n;
+	for (size_t j = 0; j <= n; j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= n; j++) {
+			size_t best = diagonal + (a[i - 1] != b[j - 1]);
+
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			diagonal = row[j];
+			row[j] = best;
+		}
+	}
+	return row[n];
+}
+
+static int unknown(const char *name)
+{
+	const char *nearest = NULL;
+	size_t best = 3; /* further away is no typing mistake */
+
+	for (size_t g = 0; g < N_GROUPS; g++) {
+		for (size_t i = 0; groups[g].command[i]; i++) {
+			const struct command *cmd = groups[g].command[i];
+			size_t d = distance(name, cmd->name);
+
+			if (!cmd->hidden && (d < best || (!strncmp(name, cmd->name, strlen(name)) &&
+							  strlen(name) > 1 && best == 3))) {
+				best = d < best ? d : best;
+				nearest = cmd->name;
+			}
+		}
+	}
+	fprintf(stderr, "pmpt: '%s' is not a command", name);
+	if (nearest)
+		fprintf(stderr, "; did you mean '%s'?\n", nearest);
+	else
+		fputs("; 'pmpt help' lists them\n", stderr);
+	return EXIT_USAGE;
+}
+
+static int run_help(int argc, char **argv)
+{
+	const struct command *cmd;
+	char option[] = "--help";
+
+	if (argc < 2) {
+		help(stdout);
+		return output_done(stdout, "standard output");
+	}
+	cmd = find(argv[1]);
+	return cmd ? cmd->run(cmd, 2, (char *[]){ argv[1], option, NULL }) : unknown(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *cmd;
+
+	setlocale(LC_CTYPE, "");
+	output_init();
+	if (argc < 2) {
+		help(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V") ||
+	    !strcmp(argv[1], "version")) {
+		printf("pmpt %s\n", pmpt_version());
+		return output_done(stdout, "standard output");
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return run_help(argc - 1, argv + 1);
+	cmd = find(argv[1]);
+	return cmd ? cmd->run(cmd, argc - 1, argv + 1) : unknown(argv[1]);
+}

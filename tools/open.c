@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* open -- opening a pool that may be damaged, and changing it in one transaction.
+ *
+ * libpmemobj trusts its own metadata: where that is damaged, opening can fault, abort or never end.
+ * Nothing else runs in this process meanwhile, so a handler that says so and exits is enough.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+#define OPEN_SECONDS 60 /* it takes milliseconds */
+
+static char guard_message[512];
+static const int guarded[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGALRM };
+#define N_GUARDED (sizeof(guarded) / sizeof(guarded[0]))
+
+static void on_fault(int number)
+{
+	ssize_t ignored = write(STDERR_FILENO, guard_message, strlen(guard_message));
+
+	(void)number;
+	(void)ignored;
+	_exit(EXIT_DAMAGED);
+}
+
+static void guard(const char *path, bool on)
+{
+	static char stack[64 << 10];
+	struct sigaction action = { .sa_handler = on ? on_fault : SIG_DFL, .sa_flags = SA_ONSTACK };
+
+	snprintf(guard_message, sizeof(guard_message),
+		 "pmpt: %.300s: damaged in libpmemobj's own metadata: opening it crashed or hung; "
+		 "'pmpt check' reads it without libpmemobj\n",
+		 path);
+	(void)sigaltstack(&(stack_t){ .ss_sp = stack, .ss_size = sizeof(stack) }, NULL);
+	for (size_t i = 0; i < N_GUARDED; i++)
+		(void)sigaction(guarded[i], &action, NULL);
+	(void)alarm(on ? OPEN_SECONDS : 0);
+}
+
+int open_pool(const char *path, pmpt_pool **pool, int *error)
+{
+	int rc;
+
+	guard(path, true);
+	rc = pmpt_open(path, 0, pool);
+	guard(path, false);
+	if (error)
+		*error = rc;
+	if (!rc || (error && rc == PMPT_E_IN_USE))
+		return rc ? EXIT_ERROR : EXIT_OK;
+	return fail(rc, "%s", path);
+}
+
+int open_space(const char *path, const char *name, pmpt_pool **pool, pmpt_space **space)
+{
+	int code = open_pool(path, pool, NULL), rc;
+
+	if (code)
+		return code;
+	rc = pmpt_space_open(*pool, name, space);
+	return rc ? close_pool(*pool, NULL, fail(rc, "%s: '%s'", path, name)) : EXIT_OK;
+}
+
+int close_pool(pmpt_pool *pool, pmpt_space *space, int code)
+{
+	int rc;
+
+	if (space)
+		pmpt_space_close(space);
+	rc = pmpt_close(pool);
+	if (rc && !code)
+		return fail(rc, "close");
+	return code;
+}
+
+static int try_transaction(pmpt_pool *pool, unsigned flags, int (*fn)(void *ctx, pmpt_tx *tx),
+			   void *ctx, uint64_t *lsn)
+{
+	pmpt_tx *tx;
+	int rc = pmpt_begin(pool, flags, &tx);
+
+	if (rc)
+		return rc;
+	rc = fn(ctx, tx);
+	if (!rc)
+		rc = pmpt_commit(tx, lsn);
+	if (rc)
+		(void)pmpt_abort(tx);
+	return rc;
+}
+
+int in_transaction(pmpt_pool *pool, int (*fn)(void *ctx, pmpt_tx *tx), void *ctx, uint64_t *lsn)
+{
+	int rc = try_transaction(pool, 0, fn, ctx, lsn);
+
+	return rc == PMPT_E_TX_TOO_LARGE ? try_transaction(pool, PMPT_TX_BULK, fn, ctx, lsn) : rc;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* runs -- pages of a space, merged into runs. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+int runs_add(struct runs *runs, const struct run *run, bool by_frame)
+{
+	struct run *last = runs->n ? &runs->run[runs->n - 1] : NULL;
+	uint64_t frames = run->page_bytes / PMPT_PAGE_BYTES;
+
+	runs->pages += run->count;
+	if (last && last->page_bytes == run->page_bytes && last->flags == run->flags &&
+	    last->va + run_bytes(last) == run->va && run->va /* not round the end */) {
+		if (last->next_pfn == run->pfn || !by_frame) {
+			last->pieces += last->next_pfn != run->pfn;
+			last->count += run->count;
+			last->next_pfn = run->pfn + run->count * frames;
+			return 0;
+		}
+	}
+	if (runs->n == runs->room) {
+		size_t room = runs->room ? 2 * runs->room : 64;
+		struct run *grown = realloc(runs->run, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		runs->run = grown;
+		runs->room = room;
+	}
+	last = &runs->run[runs->n++];
+	*last = *run;
+	last->next_pfn = run->pfn + run->count * frames;
+	last->pieces = 1;
+	return 0;
+}
+
+struct walk {
+	struct runs *runs;
+	bool by_frame;
+};
+
+static int add_page(void *ctx, const struct pmpt_mapping *m)
+{
+	const struct walk *w = ctx;
+	struct run run = { .va = m->va,
+			   .page_bytes = m->page_bytes,
+			   .count = 1,
+			   .pfn = m->pfn,
+			   .flags = m->flags };
+
+	return runs_add(w->runs, &run, w->by_frame);
+}
+
+int runs_walk(struct runs *runs, const pmpt_space *space, uint64_t va, uint64_t len_bytes,
+	      bool by_frame)
+{
+	struct walk w = { runs, by_frame };
+
+	return pmpt_walk(space, va, len_bytes, add_page, &w);
+}
+
+void runs_free(struct runs *runs)
+{
+	free(runs->run);
+	*runs = (struct runs){ 0 };
+}
+
+const char *prot_text(unsigned flags, char text[5])
+{
+	for (unsigned i = 0; i < 4; i++)
+		text[i] = "-rwxu"[flags >> i & 1 ? i + 1 : 0];
+	text[4] = '\0';
+	return text;
+}
+
+struct names {
+	char **name;
+	size_t n;
+};
+
+static int add_name(void *ctx, const char *name)
+{
+	struct names *names = ctx;
+
+	names->name[names->n] = strdup(name);
+	return names->name[names->n++] ? 0 : -ENOMEM;
+}
+
+int space_names(pmpt_pool *pool, char ***out, size_t *n)
+{
+	struct names names = { .name = calloc(PMPT_SPACES_MAX + 1, sizeof(char *)) };
+	int rc = names.name ? pmpt_space_list(pool, add_name, &names) : -ENOMEM;
+
+	if (rc) {
+		names_free(names.name);
+		return fail(rc, "list of spaces");
+	}
+	*out = names.name;
+	*n = names.n;
+	return EXIT_OK;
+}
+
+void names_free(char **names)
+{
+	for (char **at = names; at && *at; at++)
+		free(*at);
+	free((void *)names);
+}
