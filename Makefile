@@ -78,7 +78,7 @@ $(BUILD)/obj/%.o: %.c
 # One optimised object of the whole library: the commit path crosses six files.  gcc alone can do it; fat objects for the test that reads their code.
 ifneq ($(and $(filter-out clang%,$(notdir $(CC))),$(if $(SAN)$(COVERAGE),,yes)),)
 LTO	:= -flto=1 -ffat-lto-objects
-LTO_LD	 = $(CC) $(OPT) -fPIC $(LTO) -r -flinker-output=nolto-rel -o
+LTO_LD	 = $(CC) $(OPT) -fPIC $(LTO) -flto-partition=one -r -flinker-output=nolto-rel -o
 else
 LTO_LD	 = ld -r -o
 endif
@@ -170,7 +170,7 @@ STYLED := $(wildcard include/*.h lib/*.[ch] recovery/*.[ch] tools/*.[ch] bench/*
 
 lint: setup-dev		## cppcheck and clang-tidy, warnings are errors
 	cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=unknownMacro \
-		-j$(JOBS) -Iinclude -Ilib -Irecovery lib recovery tools
+		-j$(JOBS) -Iinclude -Ilib -Irecovery lib recovery tools examples bench
 	printf '%s\n' $(wildcard lib/*.c recovery/*.c) | xargs -P$(JOBS) -n4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -Iinclude -Ilib -Irecovery' _
 
 format: setup-dev	## clang-format in place
@@ -180,6 +180,15 @@ format-check: setup-dev
 
 # ---- install ---------------------------------------------------------------------------------------------------------
 
+# For each name in a page's NAME section but the first, which is the page's own: a link to the page.
+each_man_link = for page in doc/man/*.[1-9]; do n=$${page\#\#*.}; \
+	for name in $$(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([^ ]*\).*/\1/p' $$page | tail -n +2); do link=$(DESTDIR)$(MANDIR)/man$$n/$$name.$$n;
+
+# The loader finds a library in one of its directories by its cache, which root can renew.  With -N -X ldconfig just lists them.
+tell_loader = [ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || { PATH=$$PATH:/sbin:/usr/sbin; \
+	for dir in $$(ldconfig -v -N -X 2>/dev/null | sed -n 's|^\(/[^:]*\):.*|\1|p'); do \
+		if [ "$$dir" -ef "$(LIBDIR)" ]; then ldconfig || :; break; fi; done; }
+
 install: all		## DESTDIR, PREFIX, LIBDIR, MANDIR
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 644 include/libpmpt.h $(DESTDIR)$(PREFIX)/include/
@@ -188,17 +197,23 @@ install: all		## DESTDIR, PREFIX, LIBDIR, MANDIR
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libpmpt.so
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' lib/libpmpt.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libpmpt.pc
 	install -m 755 $(wildcard $(BUILD)/pmpt $(BUILD)/pmpt-bench) $(DESTDIR)$(PREFIX)/bin/
-	for page in doc/man/*.[1-9]; do install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	for page in doc/man/*.[1-9]; do install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
+	$(each_man_link) ln -sf $${page##*/} $$link || exit; done; done
+	$(tell_loader)
 
 uninstall:		## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/include/libpmpt.h $(addprefix $(DESTDIR)$(LIBDIR)/,libpmpt.a libpmpt.so $(SONAME) pkgconfig/libpmpt.pc) \
 		$(addprefix $(DESTDIR)$(PREFIX)/bin/,pmpt pmpt-bench)
 	for page in doc/man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	$(each_man_link) rm -f $$link; done; done
+	$(tell_loader)
 
 clean:			## remove $(BUILD)
 	rm -rf $(BUILD)
 
 help:			## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | expand -t 16
+
+-include crashsim/crashsim.mk
 
 -include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(TESTS:$(BUILD)/test/%=$(BUILD)/test/obj/tests/%.d)

@@ -85,8 +85,8 @@ struct contestant {
 };
 /* A round that does not count, then ROUNDS of them; the first contestant is the library. */
 void alternate(struct contestant *c, int n);
-double ratio_to(const struct contestant *library,
-		const struct contestant *limit); /* of speeds, median over rounds */
+/* of speeds, median over rounds */
+double ratio_to(const struct contestant *library, const struct contestant *limit);
 
 /* ---- pool.c: pools with pages mapped ---- */
 

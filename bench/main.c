@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmpt-bench -- the library beside the limits of the machine it runs on.  Page pmpt-bench(1). */
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -131,11 +132,24 @@ static void usage(FILE *to)
 		ROUNDS, ROUNDS);
 }
 
-static int list(void)
+static void list(void)
 {
 	for (size_t i = 0; i < N_ROWS; i++)
 		printf("%-16s %s\n", rows[i].name, rows[i].what);
-	return 0;
+}
+
+/* What was printed has arrived; what the system does with it when it is closed counts, too. */
+static int output_done(void)
+{
+	bool failed = ferror(stdout) != 0;
+
+	if (fclose(stdout))
+		fprintf(stderr, "pmpt-bench: standard output: %s\n", strerror(errno));
+	else if (failed)
+		fputs("pmpt-bench: standard output: a write failed\n", stderr);
+	else
+		return 0;
+	return 1;
 }
 
 static bool known(const char *name)
@@ -176,10 +190,11 @@ int main(int argc, char **argv)
 			options.dir = optarg;
 			break;
 		case 'l':
-			return list();
+			list();
+			return output_done();
 		case 'h':
 			usage(stdout);
-			return 0;
+			return output_done();
 		default:
 			usage(stderr);
 			return 2;
@@ -198,5 +213,5 @@ int main(int argc, char **argv)
 		run_all();
 	if (!limits_only)
 		report_end();
-	return fflush(stdout) || ferror(stdout) ? 1 : 0;
+	return output_done();
 }

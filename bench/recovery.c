@@ -5,8 +5,8 @@
  *   writer	opens, checkpoints, leaves records in the log, dies of SIGKILL
  *   opener	pmpt_open, the time and the report through a pipe, _exit without closing
  *   bare	pmemobj_open of the same file, in the same state
- * The row's ms is opener less bare.  raw: reading as many bytes as the log has, through a new
- * mapping.
+ * The row's ms is opener less bare.
+ * raw: reading as many bytes as the log has, through a new mapping.
  */
 #include <errno.h>
 #include <fcntl.h>

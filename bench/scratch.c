@@ -2,8 +2,7 @@
 /* scratch -- a directory of our own on the medium under test, gone afterwards.
  *
  * Mapped files are unlinked as soon as they are open.  The pool needs its name; a signal handler
- * unlinks it, and the directory, with
- * calls that a handler may make, and then dies of the signal.
+ * unlinks it, and the directory, with calls that a handler may make, and then dies of the signal.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -63,8 +63,8 @@ void alternate(struct contestant *c, int n)
 {
 	for (unsigned round = 0; round <= ROUNDS; round++) {
 		for (int k = 0; k < n; k++) {
-			int i = (k + (int)round) %
-				n; /* nobody always runs behind the same neighbour */
+			/* nobody always runs behind the same neighbour */
+			int i = (k + (int)round) % n;
 			double ns = c[i].slice(c[i].ctx, round);
 
 			if (round)

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bulk -- the bulk lane: one undo transaction at a time, whose words go home in batches before it
- * commits.
+/* bulk -- the bulk lane: one undo transaction at a time, whose words go home in batches before
+ * it commits.
  *
  * VALID	while bulk_from is not 0: lines from slot 0 to the first that does not validate, has
- * 		an LSN below bulk_from or not above the one
- *		before, or after LAST.  Committed iff LAST is reached; else the prefix is undone,
- *		newest first.
+ *		an LSN below bulk_from or not above the one before, or after LAST.  Committed iff
+ *		LAST is reached; else the prefix is undone, newest first.
  * ORDER	batch: draw -> bulk_from (first batch), lines (S1) -> F1 -> home (S2).
  *		commit: last batch with LAST, F1 is the commit point -> home -> flush all home lines
  *		-> F2 -> checkpoint over LAST -> bulk_from = 0 -> F3.
  *		abort: old values home -> flush -> F2 -> bulk_from = 0 -> F3.
  * INVARIANTS	W1, W8; the lane sets no low: its lines are live by bulk_from, whatever
- * 		checkpoint_lsn says.
+ *		checkpoint_lsn says.
  */
 #include "error.h"
 #include "wal.h"
@@ -77,10 +76,9 @@ static int bulk_log(struct wal *wal, const struct wal_word *word, size_t n, bool
 		bulk_from(wal, first);
 	bulk_stream(wal, word, n, n_lines, first, commit);
 	if (rule_on(RULE_W1_BULK_FENCE)) {
-		rc = pm_fence(
-			/* F1 durability: lines and bulk_from before any home word is stored [W1];
-			 * with LAST the commit point */
-			&bulk->pm);
+		/* F1 durability: lines and bulk_from before any home word is stored [W1]; with LAST
+		 * the commit point */
+		rc = pm_fence(&bulk->pm);
 		if (rc)
 			return rc;
 	}
@@ -123,25 +121,37 @@ static void bulk_flush(struct wal *wal)
 	}
 }
 
+/* Old values home, newest first. */
+static void bulk_restore(struct wal *wal)
+{
+	struct wal_bulk *bulk = &wal->bulk;
+
+	for (uint32_t i = bulk->head; i-- > 0;) {
+		for (unsigned k = line_words(bulk->line + i); k-- > 0;) {
+			struct wal_word w = line_word(wal->rg, bulk->line + i, k);
+
+			wal_apply(wal->rg, &bulk->pm, w.where, w.old);
+		}
+	}
+}
+
 int bulk_commit(struct wal *wal, const struct wal_word *word, size_t n, uint64_t *last)
 {
 	struct wal_bulk *bulk = &wal->bulk;
 	int rc = bulk_log(wal, word, n, true);
 
+	if (rc == PMPT_E_IO) /* of unknown fate: readers are to see what was committed before */
+		bulk_restore(wal);
 	if (rc)
 		return rc;
 	*last = bulk->last;
 	bulk_flush(wal);
-	rc = pm_fence(
-		/* F2 durability: home words before bulk_from = 0 says that their lines are dead
-		 * [W8] */
-		&bulk->pm);
+	/* F2 durability: home words before bulk_from = 0 says that their lines are dead [W8] */
+	rc = pm_fence(&bulk->pm);
 	if (!rc && rule_on(RULE_W8_COMMIT_CHECKPOINT))
-		rc = wal_checkpoint_to(
-			wal,
-			/* else an older live redo line of the same words would be replayed over
-			 * them [W8] */
-			bulk->last);
+		/* else an older live redo line of the same words would be replayed over
+		 * them [W8] */
+		rc = wal_checkpoint_to(wal, bulk->last);
 	if (rc)
 		return rc;
 	bulk_from(wal, 0);
@@ -155,17 +165,10 @@ int bulk_abort(struct wal *wal)
 
 	if (!bulk->from_set)
 		return 0;
-	for (uint32_t i = bulk->head; i-- > 0;) {
-		for (unsigned k = line_words(bulk->line + i); k-- > 0;) {
-			struct wal_word w = line_word(wal->rg, bulk->line + i, k);
-
-			wal_apply(wal->rg, &bulk->pm, w.where, w.old);
-		}
-	}
+	bulk_restore(wal);
 	bulk_flush(wal);
-	rc = pm_fence(
-		/* F2 durability: old values before bulk_from = 0 makes the undo impossible [W8] */
-		&bulk->pm);
+	/* F2 durability: old values before bulk_from = 0 makes the undo impossible [W8] */
+	rc = pm_fence(&bulk->pm);
 	if (rc)
 		return rc;
 	if (rule_on(RULE_W8_ABORT_END))

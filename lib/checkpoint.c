@@ -3,11 +3,10 @@
  * bounds LSNs.
  *
  * ORDER	read the counter, then every lane's low (S1) -> flush the home lines noted before
- * 		that (S2) -> F1 -> store x, flush (S3) -> F2 -> the
- *		lines up to x are free.  S1 before S2: what is at or below x was applied and noted
- *		before its low went [W4].
+ *		that (S2) -> F1 -> store x, flush (S3) -> F2 -> the lines up to x are free.
+ *		S1 before S2: what is at or below x was applied and noted before its low went [W4].
  * LOCKS	wal->checkpointer, taken with table locks and a lane held, never with an announced
- * 		low; nothing is waited for under it.
+ *		low; nothing is waited for under it.
  */
 #include <sched.h>
 
@@ -29,8 +28,8 @@ static uint64_t checkpoint_target(struct wal *wal)
 		uint64_t low = atomic_load_explicit(&wal->lane[i].low, memory_order_acquire);
 
 		if (low && low - 1 < x)
-			x = low -
-			    1; /* low is a value of the counter: a boundary between transactions */
+			/* low is a value of the counter: a boundary between transactions */
+			x = low - 1;
 	}
 	if (!rule_on(RULE_W4_COUNTER_FIRST)) {
 		pm_step(&wal->pm);
@@ -121,17 +120,16 @@ static int checkpoint_locked(struct wal *wal)
 	if (wal->prepare)
 		wal->prepare(wal->prepare_ctx, &wal->pm);
 	if (rule_on(RULE_W4_FENCE)) {
-		rc = pm_fence(
-			/* F1 durability: home words before x says that their lines are dead [W4] */
-			&wal->pm);
+		/* F1 durability: home words before x says that their lines are dead [W4] */
+		rc = pm_fence(&wal->pm);
 		if (rc)
 			return rc;
 	}
 	if (wal->prepared)
 		wal->prepared(wal->prepare_ctx);
 	pm_store(&wal->pm, &wal->sb->checkpoint_lsn, x);
-	rc = pm_persist(&wal->pm, &wal->sb->checkpoint_lsn,
-			sizeof(pm_word)); /* F2 durability: x before a slot is used again [W6] */
+	/* F2 durability: x before a slot is used again [W6] */
+	rc = pm_persist(&wal->pm, &wal->sb->checkpoint_lsn, sizeof(pm_word));
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < wal->n_lanes; i++)
@@ -146,9 +144,8 @@ int wal_checkpoint(struct wal *wal)
 	int rc;
 
 	if (rule_on(RULE_W4_MONOTONE))
-		pthread_mutex_lock(
-			/* one at a time: a second would store a smaller x [W4] */
-			&wal->checkpointer);
+		/* one at a time: a second would store a smaller x [W4] */
+		pthread_mutex_lock(&wal->checkpointer);
 	rc = checkpoint_locked(wal);
 	if (rule_on(RULE_W4_MONOTONE))
 		pthread_mutex_unlock(&wal->checkpointer);

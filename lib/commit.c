@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* commit -- from a plan to log lines, and the end of a transaction.
  *
- * ORDER (redo)	S1 fresh tables that are not worth log words, and the caller's flushes -> F1 [F1] ->
- * 		lane with room [W9] -> descriptor locks, ascending ->
- *		deltas to absolute words [W3, F5] -> wal_commit (commit point) -> unlock descriptors
- *		-> freed frames wait [F2] -> unlock tables [W7]
- * ORDER (bulk)	spill: fresh tables -> F1 -> readers are told, grace period -> bulk_batch.  commit:
- * 		the same with LAST and the counts; unlock after bulk_commit [W8]
+ * ORDER (redo)	S1 fresh tables that are not worth log words, and the caller's flushes -> F1 [F1]
+ *		-> lane with room [W9] -> descriptor locks, ascending -> deltas to absolute words
+ *		[W3, F5] -> wal_commit (commit point) -> unlock descriptors -> freed frames wait
+ *		[F2] -> unlock tables [W7]
+ * ORDER (bulk)	spill: fresh tables -> F1 -> readers are told, grace period -> bulk_batch.
+ *		commit: the same with LAST and the counts; unlock after bulk_commit [W8]
  * What can fail comes before the lane; behind the descriptor locks only the medium can fail.
  */
 
-#include "pool.h"
+#include "table.h"
 #include "rcu.h"
 #include "sort.h"
 #include "tx.h"
 #include "vec.h"
 
-/* A fresh table with more entries than these is streamed, not logged: a stream costs 64 lines and a
- * fence. */
+/* A fresh table with more entries than these is streamed, not logged: a stream costs 64 lines and
+ * a fence. */
 #define FRESH_WORDS 24
 
 /* ---- the plan as a list of words ------------------------------------------------------------- */
@@ -53,8 +53,8 @@ static int list_words(struct pmpt_tx *tx)
 			continue;
 		if (tx->dropped && WHERE_CLASS(w->where) == WHERE_ENTRY &&
 		    in_dropped_table(tx, w->where))
-			/* nobody will read it, and no line is to stand on a frame behind its free
-			 * [F8] */
+			/* nobody will read it, and no line is to stand on a frame behind its
+			 * free [F8] */
 			continue;
 		rc = list_add(tx, w->where, w->old, w->new);
 	}
@@ -102,15 +102,14 @@ static uint64_t desc_after(uint64_t home, const struct wal_word *delta)
 	uint64_t count = (uint64_t)((int64_t)desc_count(home) + (int64_t)delta->new);
 	enum desc_kind kind = (enum desc_kind)(delta->old & ~DELTA_LIVE);
 
-	if (count ==
-	    /* free: a table keeps its kind, so that older lines on it are known to aim at a table */
-	    0)
+	/* free: a table keeps its kind, so that older lines on it are known to aim at a table */
+	if (count == 0)
 		return kind == DESC_TABLE ? desc_make(DESC_TABLE, 0) : 0;
 	return desc_count(home) ? (home & ~DESC_COUNT) | count : desc_make(kind, count);
 }
 
-/* A delta as an absolute word, by the count as it is now.  The frame may be no more what it was when
- * it was counted: freed by another transaction, and even in use again as a table. */
+/* A delta as an absolute word, by the count as it is now.  The frame may be no more what it was
+ * when it was counted: freed by another transaction, and even in use again as a table. */
 static int desc_word(struct pmpt_tx *tx, const struct wal_word *delta, struct wal_word *out)
 {
 	uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(delta->where)));
@@ -171,9 +170,11 @@ int commit_plan(struct pmpt_tx *tx, bool deltas)
 	int rc;
 
 	tx->n_list = 0;
-	rc = list_words(tx);
+	/* fresh tables before the links to them: words go home in this order, and a reader that follows
+	 * a link which replaced another must not find the table empty */
+	rc = list_fresh(tx);
 	if (!rc)
-		rc = list_fresh(tx);
+		rc = list_words(tx);
 	tx->list_desc = tx->n_list;
 	return rc || !deltas ? rc : list_deltas(tx);
 }
@@ -217,9 +218,8 @@ static struct group *group_of_desc(struct pmpt_tx *tx, size_t i, struct group *p
 
 	if (previous && desc >= previous->desc && desc < previous->desc + GROUP_FRAMES)
 		return previous;
-	return frames_group(
-		fr, frames_pfn_of_desc(
-			    fr, tx->list[i].where)); /* in memory since the delta was counted */
+	/* in memory since the delta was counted */
+	return frames_group(fr, frames_pfn_of_desc(fr, tx->list[i].where));
 }
 
 static void descs_lock(struct pmpt_tx *tx)
@@ -298,6 +298,7 @@ static void end_rest(struct pmpt_tx *tx)
 	tx->measured_lines = 0;
 	tx->unfenced = false;
 	tx->upper = false;
+	tx->n_cuts = 0;
 	tx->mark = (struct tx_mark){ 0 };
 	tx->marked = false;
 	for (size_t i = 0; i < tx->n_held; i++)
@@ -386,8 +387,8 @@ static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_
 {
 	size_t room = wal_lines(tx->list, tx->n_list);
 
-	bool room_first =
-		rule_on(RULE_W9_ROOM) || tx->id % 2; /* switched off: not for every committer */
+	/* switched off: not for every committer */
+	bool room_first = rule_on(RULE_W9_ROOM) || tx->id % 2;
 
 	pm_step(&tx->pm);
 	for (;;) {
@@ -416,6 +417,22 @@ static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_
 	}
 }
 
+/* Readers forget tables that are about to be unlinked. */
+static void cuts_stop(struct pmpt_tx *tx)
+{
+	for (size_t i = 0; i < tx->n_cuts; i++) {
+		uint64_t len = level_bytes(tx->cut[i].level);
+
+		pwc_stop(&tx->cut[i].space->pwc, tx->cut[i].va & ~(len - 1), len);
+	}
+}
+
+static void cuts_go(struct pmpt_tx *tx)
+{
+	for (size_t i = 0; i < tx->n_cuts; i++)
+		pwc_go(&tx->cut[i].space->pwc);
+}
+
 static int commit_redo(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 {
 	struct wal_lane *lane = NULL;
@@ -428,7 +445,9 @@ static int commit_redo(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 		descs_unlock(tx);
 		unlock(tx);
 	}
+	cuts_stop(tx);
 	rc = wal_commit(&tx->pool->wal, lane, tx->list, tx->n_list, n_lines, lsn);
+	cuts_go(tx);
 	if (rule_on(RULE_W7_LOCKS))
 		descs_unlock(tx);
 	wal_lane_give(lane);
@@ -454,8 +473,11 @@ static int ranges_publish(struct pmpt_tx *tx)
 	if (tx->n_ranges)
 		memcpy(new->range, tx->range, tx->n_ranges * sizeof(new->range[0]));
 	atomic_store_explicit(&pool->bulk_ranges, new, memory_order_release);
-	for (size_t i = 0; i < tx->n_held; i++)
-		atomic_store_explicit(&tx->held[i]->slow, true, memory_order_release);
+	for (size_t i = 0; i < tx->n_held; i++) {
+		if (atomic_exchange(&tx->held[i]->slow, true))
+			continue; /* an earlier batch's */
+		pwc_stop(&tx->held[i]->pwc, 0, VA_END);
+	}
 	readers_wait();
 	if (old)
 		mem_free(&pool->mem, old, sizeof(*old) + old->n * sizeof(old->range[0]));
@@ -469,8 +491,10 @@ static void ranges_withdraw(struct pmpt_tx *tx)
 
 	if (!old)
 		return;
-	for (size_t i = 0; i < tx->n_held; i++)
-		atomic_store_explicit(&tx->held[i]->slow, false, memory_order_release);
+	for (size_t i = 0; i < tx->n_held; i++) {
+		if (atomic_exchange(&tx->held[i]->slow, false))
+			pwc_go(&tx->held[i]->pwc);
+	}
 	readers_wait();
 	mem_free(&pool->mem, old, sizeof(*old) + old->n * sizeof(old->range[0]));
 }
@@ -495,9 +519,8 @@ int bulk_spill(struct pmpt_tx *tx)
 	tx->spilled = true;
 	forget(tx);
 	tx->changes++;
-	tx->measured_lines =
-		SIZE_MAX /
-		2; /* to be measured anew: the room is less, the deltas are still there */
+	/* to be measured anew: the room is less, the deltas are still there */
+	tx->measured_lines = SIZE_MAX / 2;
 	return 0;
 }
 
@@ -622,8 +645,8 @@ int pmpt_abort(pmpt_tx *tx)
 	}
 	if (tx->bulk)
 		ranges_withdraw(tx); /* a batch or a commit that failed leaves them, too */
-	if (!rc &&
-	    (wait || !tx->spilled)) { /* no memory: those frames are lost until the next open */
+	/* no memory: those frames are lost until the next open */
+	if (!rc && (wait || !tx->spilled)) {
 		tx->list_desc = tx->n_list = 0;
 		reserved_settle(tx, wait);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* entry -- bits of x86-64 page-table entries and of frame descriptors, and how they are loaded and
- * stored.
+/* entry -- bits of x86-64 page-table entries and of frame descriptors, and how they are loaded
+ * and stored.
  *
  * ENTRY	bit	width	set by		meaning
  *   P		0	1	us		present; R
@@ -10,8 +10,8 @@
  *   PCD	4	1	us		cache disable
  *   A		5	1	a walker	accessed
  *   D		6	1	a walker	dirty
- *   PS		7	1	us		leaf at level 2 and 3 (PAT at level 1: always 0
- * 		here)
+ *   PS		7	1	us		leaf at level 2 and 3 (PAT at level 1:
+ *						always 0 here)
  *   G		8	1	us		global
  *   COW	9	1	us		copy on write
  *   EXT	10	1	us		not a pool frame
@@ -25,7 +25,7 @@
  * DESCRIPTOR	bit	width	meaning
  *   COUNT	0	32	entries that refer to the frame [F4]; 0: free
  *   KIND	32	8	enum desc_kind; stays TABLE in a freed table, so that older live
- * 		lines on it are known as such
+ *				lines on it are known as such
  *   WX	40	2	mapped writable / executable somewhere (W^X policy)
  *   zero	42	22
  *
@@ -92,8 +92,8 @@ _Static_assert((ENTRY_P ^ ENTRY_W ^ ENTRY_U ^ ENTRY_PWT ^ ENTRY_PCD ^ ENTRY_A ^ 
 			       64,
 	       "the fields fill 64 bits and do not overlap");
 
-/* A table is linked with every permission: leaves alone restrict (until a fork clears W above
- * them). */
+/* A table is linked with every permission: leaves alone restrict (until a fork clears W
+ * above them). */
 #define ENTRY_LINK (ENTRY_P | ENTRY_W | ENTRY_U)
 
 enum desc_kind { DESC_NONE = 0, DESC_TABLE = 1, DESC_DATA = 2, DESC_RESERVED = 3, DESC_KINDS };

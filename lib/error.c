@@ -90,6 +90,39 @@ int error_in(int error, const char *name)
 	return error;
 }
 
+int error_sys(const char *path, const char *what)
+{
+	int error = errno;
+
+	return error_set(-error, "%s: %s: %s", path, what, strerror(error));
+}
+
+const char *error_hex(char *out, const void *bytes, size_t n)
+{
+	const unsigned char *byte = bytes;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < n; i++)
+		(void)snprintf(out + (i ? 3 * i - 1 : 0), 4, i ? " %02x" : "%02x", byte[i]);
+	return out;
+}
+
+const char *error_text(char *out, size_t room, const char *text)
+{
+	size_t at = 0;
+
+	for (; *text && at + 5 <= room; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c >= ' ' && c < 0x7f && c != '\\')
+			out[at++] = *text;
+		else
+			at += (size_t)snprintf(out + at, room - at, "\\x%02x", c);
+	}
+	out[at] = '\0';
+	return out;
+}
+
 void log_message(enum pmpt_log_level level, const char *format, ...)
 {
 	char text[512];

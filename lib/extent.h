@@ -18,8 +18,8 @@ struct extents {
 	size_t room;
 };
 
-/* The first n extents of the superblock, their headers checked as region_check does.  Returns 0;
- * PMPT_E_CORRUPT; -ENOMEM. */
+/* The first n extents of the superblock, their headers checked as region_check does.
+ * Returns 0; PMPT_E_CORRUPT; -ENOMEM. */
 int extents_load(struct extents *list, const struct region *rg, struct mem *mem, uint64_t n);
 void extents_free(struct extents *list, struct mem *mem);
 /* The extent of a frame, or NULL. */
@@ -34,6 +34,14 @@ static inline uint64_t extent_desc_frames(uint64_t frames)
 static inline uint64_t extent_desc_off(const struct extent *e, uint64_t pfn)
 {
 	return ((e->first + 1) << FRAME_SHIFT) + (pfn - e->first) * sizeof(uint64_t);
+}
+
+/* The longest run of free frames that a further extent can bring. */
+static inline uint64_t extent_run_max(void)
+{
+	uint64_t frames = (PMPT_EXTENT_BYTES - GROUP_BYTES) >> FRAME_SHIFT;
+
+	return frames - 1 - extent_desc_frames(frames);
 }
 
 #endif

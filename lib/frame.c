@@ -163,8 +163,8 @@ static bool take_groups(struct frames *fr, const struct extent *e, uint64_t n, u
 	return false;
 }
 
-/* n <= GROUP_FRAMES frames in a row inside one group of the extent, from group `from` on and
- * around. */
+/* n <= GROUP_FRAMES frames in a row inside one group of the extent, from group `from` on
+ * and around. */
 static bool take_run(struct frames *fr, const struct extent *e, uint64_t from, unsigned n,
 		     uint64_t *pfn)
 {
@@ -190,8 +190,8 @@ static bool take_run(struct frames *fr, const struct extent *e, uint64_t from, u
 static void give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
 {
 	for (; n; n--, pfn++) {
-		struct group *g = group_locked(
-			fr, pfn / GROUP_FRAMES); /* it was reserved here: read before */
+		/* it was reserved here: read before */
+		struct group *g = group_locked(fr, pfn / GROUP_FRAMES);
 
 		g->free[pfn % GROUP_FRAMES / 64] |= (uint64_t)1 << pfn % 64;
 		g->n_free++;
@@ -269,10 +269,8 @@ static void zero_ahead(void *ctx, struct pm *pm)
 	pthread_mutex_lock(&fr->lock);
 	for (size_t i = 0; i < fr->extents.n; i++)
 		frames += fr->extents.extent[i].frames;
-	uint64_t most =
-		frames / 128 < FRAMES_ZEROED
-			? frames / 128
-			: FRAMES_ZEROED; /* a small pool needs its frames for other things */
+	/* a small pool needs its frames for other things */
+	uint64_t most = frames / 128 < FRAMES_ZEROED ? frames / 128 : FRAMES_ZEROED;
 
 	while (!fr->no_zeroing && fr->n_zeroed + fr->n_zeroing < most &&
 	       take_small(fr, &fr->cursor[0], 1, &pfn)) {
@@ -323,11 +321,12 @@ void frames_wait(struct frames *fr, struct waiting *w, uint64_t lsn)
 	pthread_mutex_unlock(&fr->lock);
 }
 
-/* Free what a grace period and the checkpoint allow of one batch; what has to wait on stays in it. */
+/* Free what a grace period and the checkpoint allow of one batch; what has to wait on stays
+ * in it. */
 static void waiting_settle(struct frames *fr, struct waiting *w)
 {
-	bool covered =
-		w->lsn <= wal_checkpointed(fr->wal) || !rule_on(RULE_F2_TABLE_WAIT); /* [F2] */
+	/* [F2] */
+	bool covered = w->lsn <= wal_checkpointed(fr->wal) || !rule_on(RULE_F2_TABLE_WAIT);
 	size_t kept = 0;
 
 	for (size_t i = 0; i < w->n; i++) {

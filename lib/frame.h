@@ -2,15 +2,16 @@
 /* frame -- free frames, frames that wait, and who owns which table; all of it DRAM.
  *
  * On the medium a frame is free iff its descriptor's count is 0.  Here a *group* (512 frames, one
- * frame of descriptors) is read when first needed, so
- * opening costs nothing.
- * STATES of a frame	free -> reserved (frames_take) -> in use (a commit stores count > 0) ->
- * 			waiting (a commit stores 0) -> free
- *					|-> free (frames_give: never used)
+ * frame of descriptors) is read when first needed, so opening costs nothing.
+ *
+ * STATES of a frame
+ *	free -> reserved (frames_take) -> in use (a commit stores count > 0)
+ *		|			-> waiting (a commit stores 0) -> free
+ *		|-> free (frames_give: never used)
  * INVARIANTS	F2 a table freed at LSN x waits for a durable checkpoint_lsn >= x; any frame that
- * 		readers may have seen for a grace period
+ *		   readers may have seen for a grace period
  * LOCKS	frames.lock is a leaf but for frames that it fills; taken under the checkpointer's
- * 		lock, so no checkpoint may be asked for under it.
+ *		lock, so no checkpoint may be asked for under it.
  *		A group's descriptor lock is taken in ascending order of groups, after a lane, by
  *		committers only.
  */
@@ -27,8 +28,8 @@ struct group {
 	uint64_t free[GROUP_FRAMES / 64]; /* bit set: free and not reserved */
 	uint32_t n_free;
 	_Atomic uint32_t desc_lock; /* a committer changes descriptors of this group [F5] */
-	_Atomic uint16_t
-		owner[GROUP_FRAMES]; /* transaction that owns the table in this frame, or 0 */
+	/* transaction that owns the table in this frame, or 0 */
+	_Atomic uint16_t owner[GROUP_FRAMES];
 };
 
 struct waiting { /* frames that a transaction freed or gave back */
@@ -49,15 +50,13 @@ struct frames {
 	struct extents extents;
 	_Atomic(struct group *) *group; /* by PFN / 512; NULL: not read yet */
 	uint64_t n_groups;
-	uint64_t cursor[16],
-		/* groups where searches for single frames (by hint) and for runs begin */
-		run_cursor;
+	/* groups where searches for single frames (by hint) and for runs begin */
+	uint64_t cursor[16], run_cursor;
 	struct waiting *waiting;
 	_Atomic size_t n_waiting;
 	uint64_t zeroed[FRAMES_ZEROED]; /* reserved frames that hold durable zeros [F1] */
-	unsigned n_zeroed,
-		/* the first n_zeroed are durable, the next n_zeroing after the checkpoint's fence */
-		n_zeroing;
+	/* the first n_zeroed are durable, the next n_zeroing after the checkpoint's fence */
+	unsigned n_zeroed, n_zeroing;
 	bool no_zeroing;
 };
 
@@ -67,9 +66,8 @@ void frames_close(struct frames *fr);
 int frames_extent_added(struct frames *fr);
 
 /* Reserve n contiguous frames at a multiple of align (1 or 512); hint: any number, spreads single
- * frames over groups.
- * Looks at free frames only: see tx_frames_take for checkpoint and growth.  Returns 0;
- * PMPT_E_NO_FRAMES (message unset); -ENOMEM. */
+ * frames over groups.  Looks at free frames only: see tx_frames_take for checkpoint and growth.
+ * Returns 0; PMPT_E_NO_FRAMES (message unset); -ENOMEM. */
 int frames_take(struct frames *fr, unsigned hint, uint64_t n, uint64_t align, uint64_t *pfn);
 /* One reserved frame that holds durable zeros; false: there is none. */
 bool frames_take_zeroed(struct frames *fr, uint64_t *pfn);
@@ -84,8 +82,9 @@ static inline void frames_wait_add(struct waiting *w, uint64_t pfn, bool table)
 /* Hand over: they become free when F2 lets them.  n may be 0; frees w then. */
 void frames_wait(struct frames *fr, struct waiting *w, uint64_t lsn);
 /* Free what may be freed.  all: at any price, a checkpoint and a grace period; else only when
- * enough are waiting to be worth a grace period.
- * The caller is in no reader section and holds no lane.  Returns 0; PMPT_E_IO. */
+ * enough are waiting to be worth a grace period.  The caller is in no reader section and holds
+ * no lane.
+ * Returns 0; PMPT_E_IO. */
 int frames_reclaim(struct frames *fr, bool all);
 
 /* A descriptor's home; NULL: no frame of the pool, or no memory. */
@@ -97,8 +96,8 @@ uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where);
 /* Group of a frame, read if need be.  NULL: no frame of the pool, or no memory. */
 struct group *frames_group(struct frames *fr, uint64_t pfn);
 
-/* Own a table for transaction id.  Returns 0 (now or before); PMPT_E_CONFLICT; PMPT_E_FRAME; -ENOMEM.  taken:
- * out, true when it was not owned before. */
+/* Own a table for transaction id.  taken: out, true when it was not owned before.
+ * Returns 0 (now or before); PMPT_E_CONFLICT; PMPT_E_FRAME; -ENOMEM. */
 int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken);
 void frames_disown(struct frames *fr, uint64_t pfn);
 

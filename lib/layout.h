@@ -3,12 +3,12 @@
  *
  * FORMAT 1, little-endian; offsets are from the start of the pool, never pointers; reserved bytes
  * are zero.
- *   superblock	the root object of libpmemobj, 4 KiB + 16 bytes per extent, 64-byte
- * 		aligned	struct sb
+ *   superblock	the root object of libpmemobj, 4 KiB + 16 bytes per extent,
+ *		64-byte aligned						struct sb
  *   extent	objects of libpmemobj; inside, from the first 2 MiB boundary:
- *	frame 0		extent header						struct extent_head
- *	frames 1..k	descriptors, 8 bytes a frame, k = frames / 512 rounded up	entry.h
- *	DESCRIPTOR
+ *	frame 0		extent header					struct extent_head
+ *	frames 1..k	descriptors, 8 bytes a frame, k = frames / 512
+ *			rounded up					entry.h DESCRIPTOR
  *	extent 0 only:	directory of spaces (256 bytes each), redo lanes, bulk lane
  *	the rest	tables and data
  * SOURCES: design.md sections 5 to 7; the Castagnoli polynomial of SSE4.2's crc32 instruction.
@@ -47,17 +47,15 @@ struct sb_extent { /* has PMEMoid's shape: libpmemobj's atomic allocation writes
 };
 
 /* VALID IF AND ONLY IF (1) magic, (2) crc over [0, offsetof crc), (3) major known, (4) no unknown
- * incompat bit, (5) every offset and size
- * inside the pool.  The words behind the crc change; each has a cache line of its own, so that no
- * order between them is implied. */
+ * incompat bit, (5) every offset and size inside the pool.  The words behind the crc change; each
+ * has a cache line of its own, so that no order between them is implied. */
 struct sb {
 	char magic[8];
 	uint32_t major;
 	uint32_t compat, incompat, ro_compat;
 	uint8_t uuid[16];
-	uint64_t
-		/* in every line's CRC: lines of an older pool in the same blocks are no lines */
-		salt;
+	/* in every line's CRC: lines of an older pool in the same blocks are no lines */
+	uint64_t salt;
 	uint64_t pool_bytes;
 	uint64_t directory; /* offset of the space records */
 	uint64_t lanes;     /* offset of redo lane 0 */
@@ -71,11 +69,12 @@ struct sb {
 	uint32_t reserved1[2]; /* zero, outside the crc, checked */
 
 	/* at 3584, eight lines */
-	_Alignas(64) pm_word
-		checkpoint_lsn;         /* all transactions up to here are durable at home [W4] */
+
+	/* all transactions up to here are durable at home [W4] */
+	_Alignas(64) pm_word checkpoint_lsn;
 	_Alignas(64) pm_word lsn_limit; /* no LSN at or above is drawn [W5] */
-	_Alignas(64)
-		pm_word bulk_from; /* not 0: the bulk lane's lines from this LSN on are live [W8] */
+	/* not 0: the bulk lane's lines from this LSN on are live [W8] */
+	_Alignas(64) pm_word bulk_from;
 	_Alignas(64) pm_word n_extents; /* extents in use; logged (WHERE_SB) */
 	_Alignas(64) uint8_t reserved2[4 * 64];
 	struct sb_extent extent[PMPT_EXTENTS_MAX];
@@ -94,9 +93,8 @@ struct extent_head {
 	uint64_t magic;
 	uint64_t first;  /* PFN of this frame, a multiple of 512 */
 	uint64_t frames; /* in the extent, this one included */
-	uint64_t
-		/* from the first: header, descriptors and, in extent 0, directory and log */
-		reserved_frames;
+	/* from the first: header, descriptors and, in extent 0, directory and log */
+	uint64_t reserved_frames;
 	uint64_t index; /* in sb.extent */
 	uint64_t salt;  /* the pool's: an older pool's header is none */
 	uint32_t reserved;
@@ -154,9 +152,8 @@ struct line {
 		struct {
 			uint8_t kind;  /* enum line_kind */
 			uint8_t flags; /* enum line_flag */
-			uint16_t
-				/* LAST line of a redo lane: lines of the transaction, else 0 */
-				count;
+			/* LAST line of a redo lane: lines of the transaction, else 0 */
+			uint16_t count;
 			uint32_t crc;
 		};
 		uint64_t meta; /* the four, stored at once */

@@ -2,9 +2,8 @@
 /* lookup -- readers: four atomic loads inside a reader section; no locks, no log, no fence.
  *
  * What a reader may meet: a committed, durable value (redo stores home after its fence only), or,
- * while a bulk transaction is open, a value of it that is
- * not committed: those ranges are published before they are stored (commit.c), and every reader
- * looks there first.
+ * while a bulk transaction is open, a value of it that is not committed: those ranges are published
+ * before they are stored (commit.c), and every reader looks there first.
  * A table that was unlinked meanwhile keeps its content for a grace period [F2].
  */
 
@@ -12,7 +11,8 @@
 #include "rcu.h"
 #include "table.h"
 
-#define BATCH 32 /* walks in flight: more than the line fill buffers of today's cores */
+#define AHEAD   32   /* entries on their way: more than the line fill buffers of today's cores */
+#define SECTION 1024 /* lookups of a batch in one reader section: grace periods wait for it */
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -41,15 +41,7 @@ __attribute__((cold)) static int not_canonical(uint64_t va)
 	return error_set(PMPT_E_ADDRESS, "address %#lx is not canonical", va);
 }
 
-static inline bool is_slow(const struct pmpt_space *space)
-{
-	return unlikely(
-		atomic_load_explicit(&((struct pmpt_space *)space)->slow, memory_order_acquire));
-}
-
-/* Inside a reader section, space->slow is set: is this a forked child, or does an open bulk
- * transaction hide va? */
-__attribute__((cold, noinline)) static int hidden(const struct pmpt_space *space, uint64_t va)
+int space_hidden(const struct pmpt_space *space, uint64_t va, uint64_t end)
 {
 	const struct bulk_ranges *ranges =
 		atomic_load_explicit(&space->pool->bulk_ranges, memory_order_acquire);
@@ -58,12 +50,19 @@ __attribute__((cold, noinline)) static int hidden(const struct pmpt_space *space
 		return error_set(PMPT_E_FORKED, "space '%s' was opened by the parent process",
 				 space->name);
 	for (size_t i = 0; ranges && i < ranges->n; i++) {
-		if (ranges->range[i].space == space && va_bits(va) >= ranges->range[i].va &&
-		    va_bits(va) < ranges->range[i].end)
+		const struct bulk_range *r = &ranges->range[i];
+
+		if (r->space == space && va < r->end && end > r->va)
 			return error_set(PMPT_E_BUSY, "%#lx is being changed by a bulk transaction",
-					 va);
+					 va_sign(va));
 	}
 	return 0;
+}
+
+/* The same for one address as readers give it. */
+static inline int hidden(const struct pmpt_space *space, uint64_t va)
+{
+	return space_hidden(space, va_bits(va), va_bits(va) + 1);
 }
 
 /* Walk to the entry that ends it: a leaf, or one that is not present.  rights: out, W, U and not NX
@@ -103,16 +102,16 @@ static inline int read_entry(const struct pmpt_space *space, uint64_t va, uint64
 	if (unlikely(!va_canonical(va)))
 		return not_canonical(va);
 	reader_begin();
-	rc = is_slow(space) ? hidden(space, va) : 0;
+	rc = space_slow(space) ? hidden(space, va) : 0;
 	if (likely(!rc))
 		rc = walk(space, va, entry, level, rights);
 	reader_end();
 	return rc;
 }
 
-/* All that is not a plain walk to a 4 KiB leaf; looks again from the root. */
-__attribute__((cold, noinline)) static int lookup_odd(const struct pmpt_space *space, uint64_t va,
-						      uint64_t *out)
+/* The cache has no table over va. */
+__attribute__((noinline)) static int lookup_missed(const struct pmpt_space *space, uint64_t va,
+						   uint64_t *out)
 {
 	uint64_t entry = 0, rights = 0;
 	unsigned level = 1;
@@ -120,107 +119,96 @@ __attribute__((cold, noinline)) static int lookup_odd(const struct pmpt_space *s
 
 	if (rc)
 		return rc;
+	if (level == 1)
+		pwc_fill((struct pmpt_space *)space, va);
 	if (!entry_is_leaf(entry, level))
 		return PMPT_E_NOT_MAPPED;
 	*out = entry;
 	return 0;
 }
 
-/* The address of va's entry at level 1, or NULL: not that plain. */
-static inline const pm_word *walk_plain(const struct pmpt_space *space, uint64_t va)
+/* Where the entry of level 1 over va is, by the cache; false: it does not know. */
+static inline bool find_entry(const struct pmpt_space *space, uint64_t va, const pm_word **at)
 {
-	const char *base = space->base;
-	uint64_t bytes = space->bytes, entry = word_load(&space->root[level_index(va, 4)]);
+	uint64_t table = pwc_find(&space->pwc, va);
 
-#pragma GCC unroll 2
-	for (unsigned level = 3; level >= 2; level--) {
-		if (unlikely((entry & (ENTRY_P | ENTRY_PS)) != ENTRY_P ||
-			     (entry & ENTRY_PFN) >= bytes))
-			return NULL;
-		entry = word_load((const pm_word *)(const void *)(base + (entry & ENTRY_PFN)) +
-				  level_index(va, level));
-	}
-	if (unlikely((entry & (ENTRY_P | ENTRY_PS)) != ENTRY_P || (entry & ENTRY_PFN) >= bytes))
-		return NULL;
-	return (const pm_word *)(const void *)(base + (entry & ENTRY_PFN)) + level_index(va, 1);
+	*at = (const pm_word *)(const void *)(space->base + table) + level_index(va, 1);
+	return likely(table);
 }
 
 int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *out)
 {
+	struct urcu_bp_reader *self = reader_try();
 	const pm_word *at;
 	uint64_t entry;
 
-	reader_begin();
-	at = walk_plain(space, va);
-	if (unlikely(!at || !va_canonical(va) || is_slow(space))) {
-		reader_end();
-		return lookup_odd(space, va, out);
+	if (unlikely(!self))
+		return lookup_missed(space, va, out);
+	if (unlikely(!find_entry(space, va, &at))) {
+		reader_done(self);
+		return lookup_missed(space, va, out);
 	}
 	entry = word_load(at);
-	reader_end();
+	reader_done(self);
 	if (unlikely(!(entry & ENTRY_P)))
 		return PMPT_E_NOT_MAPPED;
 	*out = entry;
 	return 0;
 }
 
-/* n <= BATCH walks: the upper levels first, with the last entries fetched ahead, so that their
- * misses overlap.  In a reader section. */
-static int walk_batch(const struct pmpt_space *space, const uint64_t *va, size_t n, uint64_t *out)
+/* Find the entry over va and fetch it; NULL: the cache does not know. */
+static inline const pm_word *fetch(const struct pmpt_space *space, uint64_t va)
 {
-	const pm_word *at[BATCH];
-	int rc = 0;
+	const pm_word *at;
 
-	for (size_t i = 0; i < n; i++) {
-		at[i] = walk_plain(space, va[i]);
-		__builtin_prefetch((const void *)at[i]);
-	}
-	for (size_t i = 0; i < n; i++) {
-		uint64_t entry;
-
-		if (likely(at[i] != NULL)) {
-			entry = word_load(at[i]);
-			out[i] = entry & ENTRY_P ? entry : 0;
-			continue;
-		}
-		out[i] = 0;
-		if (lookup_odd(space, va[i], &out[i]) == PMPT_E_CORRUPT)
-			rc = PMPT_E_CORRUPT;
-	}
-	return rc;
+	if (unlikely(!find_entry(space, va, &at)))
+		return NULL;
+	__builtin_prefetch((const void *)at);
+	return at;
 }
 
-/* How many of va[0..n) may be walked; *rc: why not all. */
-static size_t batch_check(const struct pmpt_space *space, const uint64_t *va, size_t n, int *rc)
+static inline int take(const struct pmpt_space *space, uint64_t va, const pm_word *at,
+		       uint64_t *out)
 {
-	uint64_t odd = 0;
+	uint64_t entry = 0;
+	int rc = 0;
 
-	for (size_t i = 0; i < n; i++)
-		odd |= va_sign(va_bits(va[i])) ^ va[i];
-	if (likely(!odd && !is_slow(space)))
-		return n;
-	for (size_t i = 0; i < n; i++) {
-		*rc = va_canonical(va[i]) ? is_slow(space) ? hidden(space, va[i]) : 0
-					  : not_canonical(va[i]);
-		if (*rc)
-			return i;
+	if (likely(at != NULL))
+		entry = word_load(at);
+	else
+		rc = lookup_missed(space, va, &entry);
+	*out = entry & ENTRY_P ? entry : 0;
+	return rc == PMPT_E_NOT_MAPPED ? 0 : rc;
+}
+
+/* The entry AHEAD places on is fetched before each is loaded, so that their misses overlap.  In a
+ * reader section. */
+static int lookup_some(const struct pmpt_space *space, const uint64_t *va, size_t n, uint64_t *out)
+{
+	size_t ahead = n < AHEAD ? n : AHEAD, i;
+	const pm_word *at[AHEAD];
+	int rc = 0;
+
+	for (i = 0; i < ahead; i++)
+		at[i] = fetch(space, va[i]);
+	for (i = 0; i < n - ahead && likely(!rc); i++) {
+		rc = take(space, va[i], at[i % AHEAD], &out[i]);
+		at[i % AHEAD] = fetch(space, va[i + AHEAD]);
 	}
-	return n;
+	for (; i < n && likely(!rc); i++)
+		rc = take(space, va[i], at[i % AHEAD], &out[i]);
+	return rc;
 }
 
 int pmpt_lookup_batch(const pmpt_space *space, const uint64_t *va, size_t n, uint64_t *entry)
 {
 	int rc = 0;
 
-	for (size_t done = 0; done < n && !rc; done += BATCH) {
-		size_t some;
-		int walked;
-
+	for (size_t done = 0; done < n && !rc; done += SECTION) {
 		reader_begin();
-		some = batch_check(space, va + done, n - done < BATCH ? n - done : BATCH, &rc);
-		walked = walk_batch(space, va + done, some, entry + done);
+		rc = lookup_some(space, va + done, n - done < SECTION ? n - done : SECTION,
+				 entry + done);
 		reader_end();
-		rc = rc ? rc : walked;
 	}
 	return rc;
 }
@@ -342,11 +330,11 @@ int pmpt_walk(const pmpt_space *space, uint64_t va, uint64_t len_bytes,
 		int rc = 0;
 
 		reader_begin();
-		if (is_slow(space))
+		if (space_slow(space))
 			rc = hidden(space, va_sign(at));
 		if (!rc)
 			rc = leaves_collect(space, at, end, &l);
-		for (unsigned i = 0; i < l.n && !rc && is_slow(space); i++)
+		for (unsigned i = 0; i < l.n && !rc && space_slow(space); i++)
 			rc = hidden(space, va_sign(l.leaf[i].va));
 		reader_end();
 		for (unsigned i = 0; i < l.n && !rc; i++) {

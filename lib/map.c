@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* map -- the calls that change a space: map, unmap, protect, user words, frames.  Each is one
- * all-or-nothing call of a transaction (tx_run).
- * A call goes over its range table by table: own the table, change its entries, free it if that
- * left it empty.
+/* map -- the calls that change a space: map, unmap, protect, user words, frames.
+ *
+ * Each is one all-or-nothing call of a transaction (tx_run).  A call goes over its range table by
+ * table: own the table, change its entries, free it if that left it empty.
  */
 #include "error.h"
+#include "rcu.h"
 #include "table.h"
 
 /* Entries of the table at `level` that [va, va + bytes) covers, from va's on. */
@@ -83,10 +84,8 @@ static int map_run(struct pmpt_tx *tx, const struct map_args *a, struct path *p,
 	int rc = 0;
 
 	if (!(a->flags & PMPT_EXT))
-		rc = tx_count(
-			tx, pfn, n * frames, DESC_DATA,
-			/* before what is replaced is uncounted: the same frame may be in both */
-			1);
+		/* before what is replaced is uncounted: the same frame may be in both */
+		rc = tx_count(tx, pfn, n * frames, DESC_DATA, 1);
 	for (unsigned i = 0; i < n && !rc; i++, pfn += frames, p->va += level_bytes(a->level)) {
 		rc = map_over(tx, a, p, table_entry(tx, p));
 		if (!rc)
@@ -273,7 +272,7 @@ static int unmap_call(struct pmpt_tx *tx, const void *args)
 		struct path p;
 		uint64_t entry = 0;
 
-		rc = table_look(tx, a->space, va, 1, &p, &entry); /* holes need no lock */
+		rc = table_look_hole(tx, a->space, va, 1, &p, &entry); /* holes need no lock */
 		if (rc)
 			return rc;
 		if (p.level > 1 && !entry) {
@@ -283,8 +282,8 @@ static int unmap_call(struct pmpt_tx *tx, const void *args)
 		rc = range_table(tx, a, va, true, &p);
 		if (rc)
 			return rc;
-		if (level_bytes(p.level) > a->end - va ||
-		    va % level_bytes(p.level)) { /* it went meanwhile */
+		/* it went meanwhile */
+		if (level_bytes(p.level) > a->end - va || va % level_bytes(p.level)) {
 			va = (va | (level_bytes(p.level) - 1)) + 1;
 			continue;
 		}
@@ -354,6 +353,9 @@ int pmpt_protect(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes
 
 /* ---- user words ------------------------------------------------------------------------------ */
 
+/* To a bulk transaction's ranges they lie behind the last address. */
+#define USER_VA VA_END
+
 struct user_args {
 	struct pmpt_space *space;
 	unsigned index;
@@ -365,6 +367,8 @@ static int user_call(struct pmpt_tx *tx, const void *args)
 	const struct user_args *a = args;
 	int rc = tx_own_space(tx, a->space);
 
+	if (!rc)
+		rc = tx_range(tx, a->space, USER_VA, USER_VA + 1);
 	return rc ? rc
 		  : tx_set_word(tx,
 				region_off(tx->pool->rg, &a->space->record->user[a->index]) |
@@ -383,13 +387,19 @@ int pmpt_user_set(pmpt_tx *tx, pmpt_space *space, unsigned index, uint64_t value
 
 int pmpt_user_get(const pmpt_space *space, unsigned index, uint64_t *value)
 {
+	int rc;
+
 	if (index >= PMPT_USER_WORDS)
 		return error_set(-EINVAL, "user word %u, a space has %u", index, PMPT_USER_WORDS);
 	if (forked(space->pool))
 		return error_set(PMPT_E_FORKED, "space '%s' was opened by the parent process",
 				 space->name);
-	*value = word_load(&space->record->user[index]);
-	return 0;
+	reader_begin();
+	rc = space_slow(space) ? space_hidden(space, USER_VA, USER_VA + 1) : 0;
+	if (!rc)
+		*value = word_load(&space->record->user[index]);
+	reader_end();
+	return rc;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -421,15 +431,24 @@ int pmpt_frame_alloc(pmpt_tx *tx, uint64_t n_frames, uint64_t align_frames, uint
 	return tx_run(tx->pool, tx, frame_call, &a);
 }
 
+/* A frame of the pool that may hold data. */
+static bool frame_usable(const pmpt_pool *pool, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc((struct frames *)&pool->frames, pfn);
+
+	return desc && desc_kind(word_load(desc)) != DESC_RESERVED;
+}
+
 void *pmpt_frame_ptr(const pmpt_pool *pool, uint64_t pfn)
 {
-	return pfn < pool->rg->bytes >> FRAME_SHIFT ? region_at(pool->rg, pfn << FRAME_SHIFT)
-						    : NULL;
+	if (forked(pool) || !frame_usable(pool, pfn))
+		return NULL;
+	return region_at(pool->rg, pfn << FRAME_SHIFT);
 }
 
 uint64_t pmpt_frame_of(const pmpt_pool *pool, const void *ptr)
 {
-	uint64_t off = region_off(pool->rg, ptr);
+	uint64_t pfn = region_off(pool->rg, ptr) >> FRAME_SHIFT;
 
-	return off < pool->rg->bytes ? off >> FRAME_SHIFT : PMPT_PFN_ALLOC;
+	return !forked(pool) && frame_usable(pool, pfn) ? pfn : PMPT_PFN_ALLOC;
 }

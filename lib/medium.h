@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* medium -- what holds a file: real persistent memory, tmpfs that stands for it, or an ordinary
- * file.
- * Found out by what the kernel says of the mapping, never by libpmem's environment variables. */
+ * file.  Found out by what the kernel says of the mapping, never by libpmem's environment
+ * variables. */
 #ifndef PMPT_MEDIUM_H
 #define PMPT_MEDIUM_H
 

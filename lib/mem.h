@@ -15,16 +15,16 @@ struct mem {
 
 int mem_init(struct mem *mem);  /* 0 or -ENOMEM */
 void mem_fini(struct mem *mem); /* asserts (test builds) or logs that nothing is outstanding */
-void *mem_alloc(struct mem *mem,
-		size_t size); /* NULL: out of memory; 64-byte aligned when size >= 64 */
+/* NULL: out of memory; 64-byte aligned when size >= 64 */
+void *mem_alloc(struct mem *mem, size_t size);
 void *mem_zalloc(struct mem *mem, size_t size);
 /* Grows or shrinks; NULL leaves the old block. */
 void *mem_resize(struct mem *mem, void *ptr, size_t old_size, size_t new_size);
 void mem_free(struct mem *mem, void *ptr, size_t size); /* ptr may be NULL */
 
 #ifdef PMPT_TEST
-extern _Atomic long
-	mem_fail_after; /* the nth allocation from now fails (0: the next); negative: none */
+/* the nth allocation from now fails (0: the next); negative: none */
+extern _Atomic long mem_fail_after;
 #endif
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* move -- calls that change the shape of a mapping and not what it maps: move and collapse.
- * Whole subtrees are relinked where source, destination and length allow it; counts do not change.
+/* move -- calls that change the shape of a mapping and not what it maps: move and collapse.  Whole
+ * subtrees are relinked where source, destination and length allow it; counts do not change.
  */
 #include "error.h"
 #include "table.h"
@@ -27,7 +27,7 @@ static int move_target(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va
 {
 	uint64_t entry = 0;
 	int rc = make ? table_make(tx, space, va, level, false, p)
-		      : table_look(tx, space, va, level, p, &entry);
+		      : table_look_hole(tx, space, va, level, p, &entry);
 
 	if (!rc && make)
 		entry = table_entry(tx, p);
@@ -51,8 +51,8 @@ static int move_one(struct pmpt_tx *tx, const struct move_args *a, uint64_t done
 	uint64_t entry;
 	int rc = table_walk_own(tx, a->from_space, a->from + done, level, &from);
 
-	while (!rc && from.level > level &&
-	       (table_entry(tx, &from) & ENTRY_P)) { /* a huge page of which this is a part */
+	/* a huge page of which this is a part */
+	while (!rc && from.level > level && (table_entry(tx, &from) & ENTRY_P)) {
 		rc = table_split(tx, &from);
 		if (!rc)
 			rc = table_walk_own(tx, a->from_space, a->from + done, level, &from);
@@ -68,10 +68,8 @@ static int move_one(struct pmpt_tx *tx, const struct move_args *a, uint64_t done
 		*bytes = hole_bytes(&from) < hole_bytes(&to) ? hole_bytes(&from) : hole_bytes(&to);
 		return 0;
 	}
-	rc = table_own_below(
-		tx, entry,
-		/* a writer below would store at the new place what it planned for the old */
-		level);
+	/* a writer below would store at the new place what it planned for the old */
+	rc = table_own_below(tx, entry, level);
 	if (!rc)
 		rc = table_set(tx, &to, entry);
 	if (!rc)

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define HEAP_OFF    0x1410
-#define HEAP_BYTES  0x1820
 #define HEAP_HEADER 1024u
 #define ZONE_HEADER 64u
 #define ZONE_MAGIC  0xc3f0a2d2u
@@ -25,7 +23,7 @@ static uint64_t word_at(const char *base, uint64_t off)
 
 uint64_t obj_heap_end(const char *base)
 {
-	return word_at(base, HEAP_OFF) + word_at(base, HEAP_BYTES);
+	return word_at(base, OBJ_HEAP_OFF) + word_at(base, OBJ_HEAP_BYTES);
 }
 
 /* The object that an extent in this block would be; the largest if 1 GiB does not fit. */
@@ -56,8 +54,8 @@ static bool block_next(const char *base, uint64_t zone, uint64_t chunks, uint64_
 	bool made = (uint32_t)word_at(base, zone) == ZONE_MAGIC;
 
 	while (*at < chunks) {
-		uint64_t head =
-			word_at(base, zone + ZONE_HEADER + *at * 8); /* zeros where not made */
+		/* zeros where not made */
+		uint64_t head = word_at(base, zone + ZONE_HEADER + *at * 8);
 		uint64_t n = made ? head >> 32 : chunks, first = *at;
 
 		if (n == 0 || n > chunks - first)
@@ -74,7 +72,7 @@ static bool block_next(const char *base, uint64_t zone, uint64_t chunks, uint64_
 
 bool obj_heap_next(const char *base, uint64_t bytes, uint64_t least, struct obj_place *place)
 {
-	uint64_t zone = word_at(base, HEAP_OFF) + HEAP_HEADER, largest = 0;
+	uint64_t zone = word_at(base, OBJ_HEAP_OFF) + HEAP_HEADER, largest = 0;
 
 	for (; zone < bytes && bytes - zone >= OBJ_ZONE_META + OBJ_CHUNK_BYTES;
 	     zone += OBJ_ZONE_BYTES) {

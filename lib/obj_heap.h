@@ -2,11 +2,12 @@
 /* obj_heap -- where libpmemobj will put the next large object, read from its heap on the medium:
  * its stores into a block of the file that does not exist and cannot be had are SIGBUS, so the
  * blocks are made before it is asked.
+ *
  * FORMAT of libpmemobj, layout major 6, little-endian:
  *   0x1410	u64 heap_off; 0x1820 u64 heap_bytes: the heap ends where the pool does
  *   heap_off	heap header, 1 KiB, then zones
- *   zone	512 KiB: header, 64 bytes; a u64 per chunk {type 16, flags 16, chunks 32}; then at most
- * 		65528 chunks of 256 KiB
+ *   zone	512 KiB: header, 64 bytes; a u64 per chunk {type 16, flags 16, chunks 32}; then at
+ *		most 65528 chunks of 256 KiB
  * A large object is whole chunks, the first 16 bytes of them its header.  A free block's first 128
  * bytes are stored in too.
  */
@@ -14,6 +15,9 @@
 #define PMPT_OBJ_HEAP_H
 
 #include "region.h"
+
+#define OBJ_HEAP_OFF   0x1410
+#define OBJ_HEAP_BYTES 0x1820
 
 #define OBJ_CHUNK_BYTES ((uint64_t)256 << 10)
 #define OBJ_ZONE_META   ((uint64_t)512 << 10)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pm -- see pm.h.  The instructions that make persistent memory persistent are in this file alone.
+ *
  * SOURCES: Intel SDM volume 1, 11.5 and 12.10; volume 2, CLWB, CLFLUSHOPT, CLFLUSH, SFENCE,
  * MOVNTDQ.
  */

@@ -3,10 +3,10 @@
  * and fences.
  *
  * A *medium* is the memory and what makes it durable; a *port* (struct pm) is one owner's way to
- * it, used by one thread at a time: a
- * lane, the bulk lane, the checkpointer each have one.  A drain is per thread, so what a port
- * flushed or streamed is durable only after a
- * fence of the same port by the same thread.
+ * it, used by one thread at a time: a lane, the bulk lane, the checkpointer each have one.  A drain
+ * is per thread, so what a port flushed or streamed is durable only after a fence of the same port
+ * by the same thread.
+ *
  * BACKENDS: cache-line (clwb, clflushopt or clflush; sfence) and page (msync of the touched pages
  * at each fence).
  * Flush, fence and streaming instructions exist in pm.c alone.
@@ -23,9 +23,8 @@ struct pm_medium {
 	char *base;
 	uint64_t bytes;
 	enum pm_backend backend;
-	_Atomic int
-		/* negated errno of the first msync that failed: nothing is durable from then on */
-		failed;
+	/* negated errno of the first msync that failed: nothing is durable from then on */
+	_Atomic int failed;
 };
 
 struct pm_counters {
@@ -38,8 +37,8 @@ struct pm_counters {
 struct pm {
 	struct pm_medium *medium;
 	struct pm_counters count; /* written by the owner, read by anybody */
-	/* page backend: what the next fence has to msync, in pages, half open; merged where they
-	 * touch */
+	/* page backend: what the next fence has to msync, in pages, half open; merged where
+	 * they touch */
 	unsigned n_ranges;
 	struct {
 		uint64_t first, end;
@@ -56,8 +55,8 @@ void pm_flush(struct pm *pm, const void *addr, size_t len);
 void pm_stream(struct pm *pm, void *dst, const void *src, size_t n_lines);
 /* Zero n lines past the cache. */
 void pm_stream_zero(struct pm *pm, void *dst, size_t n_lines);
-/* All that this port flushed and streamed is durable on 0.  Returns 0 or PMPT_E_IO (page backend
- * only): then nothing is known. */
+/* All that this port flushed and streamed is durable on 0.
+ * Returns 0 or PMPT_E_IO (page backend only): then nothing is known. */
 int pm_fence(struct pm *pm);
 /* pm_flush + pm_fence. */
 int pm_persist(struct pm *pm, const void *addr, size_t len);
@@ -107,9 +106,8 @@ static inline void pm_store(struct pm *pm, pm_word *word, uint64_t value)
 }
 
 /* Store an entry, keeping A and D as entry_merge says, even against a walker that sets them
- * meanwhile.  Where the PFN changes nothing is kept, and a plain
- * store does: a locked instruction here would hold up the caller's next loads until the fence
- * before it is through. */
+ * meanwhile.  Where the PFN changes nothing is kept, and a plain store does: a locked instruction
+ * here would hold up the caller's next loads until the fence before it is through. */
 static inline void pm_store_entry(struct pm *pm, pm_word *word, uint64_t value)
 {
 	uint64_t old = atomic_load_explicit(word, memory_order_relaxed);

@@ -14,10 +14,18 @@ char rcu_section;
 bool test_skip_recovery;
 #endif
 
+int pool_ours(const struct pmpt_pool *pool)
+{
+	return forked(pool) ? error_set(PMPT_E_FORKED, "the pool was opened by the parent process")
+			    : 0;
+}
+
 int pool_writable(struct pmpt_pool *pool)
 {
-	if (forked(pool))
-		return error_set(PMPT_E_FORKED, "the pool was opened by the parent process");
+	int rc = pool_ours(pool);
+
+	if (rc)
+		return rc;
 	if (__builtin_expect(atomic_load_explicit(&pool->rg->medium.failed, memory_order_relaxed),
 			     0))
 		return error_set(PMPT_E_READ_ONLY,
@@ -112,12 +120,10 @@ static int open_parts(struct pmpt_pool *pool)
 int core_open(const struct region *rg, unsigned flags, struct pmpt_pool **out)
 {
 	struct pmpt_pool *pool;
-	int rc;
+	int rc = crc32c_check();
 
-	if (!__builtin_cpu_supports("sse4.2"))
-		return error_set(
-			PMPT_E_CPU,
-			"this processor lacks SSE4.2, whose crc32 instruction the log needs");
+	if (rc)
+		return rc;
 	pool = pool_new(rg, flags);
 	if (!pool)
 		return error_set(-ENOMEM, "no memory for a pool");
@@ -188,6 +194,8 @@ static int grow_locked(struct pmpt_pool *pool)
 	struct pm pm;
 	int rc;
 
+	if (pool->frames.extents.n < index) /* the last growth had no memory to note its extent */
+		return frames_extent_added(&pool->frames);
 	if (!pool->take_extent || index == PMPT_EXTENTS_MAX)
 		return error_set(PMPT_E_NO_FRAMES,
 				 "the pool is full: %lu extents, no room for another", index);
@@ -237,8 +245,8 @@ static uint64_t pool_room(struct pmpt_pool *pool)
 
 int pmpt_grow(pmpt_pool *pool, uint64_t bytes)
 {
-	uint64_t begin = pool_room(pool);
 	int rc = pool_writable(pool);
+	uint64_t begin = rc ? 0 : pool_room(pool);
 
 	while (!rc && pool_room(pool) - begin < bytes)
 		rc = pool_grow(pool);
@@ -249,8 +257,11 @@ int pmpt_grow(pmpt_pool *pool, uint64_t bytes)
 
 int pmpt_recovery_report(pmpt_pool *pool, struct pmpt_recovery *report)
 {
-	*report = pool->recovery;
-	return 0;
+	int rc = pool_ours(pool);
+
+	if (!rc)
+		*report = pool->recovery;
+	return rc;
 }
 
 static void add_port(struct pmpt_stats *s, const struct pm *pm)
@@ -311,7 +322,10 @@ int pmpt_stats(pmpt_pool *pool, struct pmpt_stats *stats)
 	struct pmpt_stats s = { .medium = pool->medium,
 				.pool_bytes = pool->sb->pool_bytes,
 				.extents = word_load(&pool->sb->n_extents) };
+	int rc = pool_ours(pool); /* before its locks, which nobody may be left to unlock */
 
+	if (rc)
+		return rc;
 	s.frames = pool_frames(pool, &s.frames_reserved);
 	count_frames(pool, &s);
 	for (uint32_t i = 0; i < pool->sb->n_spaces; i++)

@@ -3,7 +3,7 @@
  * is pool_obj.c's business.
  *
  * LOCKS, in this order	pool.names > a table's owner (try-lock) > a lane > wal.checkpointer > a
- * 			group's descriptor lock > frames.lock
+ *			group's descriptor lock > frames.lock
  *	pool.names	the directory of spaces and the handles	(mutex)
  *	pool.grow	one extent at a time			(mutex, above a lane)
  */
@@ -12,13 +12,14 @@
 
 #include "frame.h"
 #include "pools.h"
+#include "pwc.h"
 #include "tx.h"
 
 /* Ranges of the open bulk transaction that are stored home and not committed: readers get
  * PMPT_E_BUSY.  Replaced, never changed. */
 struct bulk_range {
 	const struct pmpt_space *space;
-	uint64_t va, end; /* end 0: the end of the address space */
+	uint64_t va, end; /* half open, 48-bit addresses */
 };
 struct bulk_ranges {
 	size_t n;
@@ -32,13 +33,12 @@ struct pmpt_space {
 	uint64_t root_pfn;
 	char *base; /* the region's, and its size: what a walk needs */
 	uint64_t bytes;
-	_Atomic bool
-		/* readers must look closer: a bulk transaction is open on it, or this is a forked
-		 * child */
-		slow;
+	/* readers must look closer: a bulk transaction is open on it, or this is a forked child */
+	_Atomic bool slow;
 	unsigned refs;          /* pool.names; open transactions hold some */
 	_Atomic uint16_t owner; /* transaction that changes the user words, or 0 */
 	char name[PMPT_NAME_MAX + 1];
+	struct pwc pwc;
 };
 
 struct pmpt_pool {
@@ -65,8 +65,8 @@ struct pmpt_pool {
 };
 
 /* Open the core over a region whose superblock region_check() accepts: recovers it, finishes an
- * interrupted delete.
- * rg is copied, what it describes outlives the pool.  Returns as pmpt_open. */
+ * interrupted delete.  rg is copied, what it describes outlives the pool.
+ * Returns as pmpt_open. */
 int core_open(const struct region *rg, unsigned flags, struct pmpt_pool **pool);
 /* checkpoint: false in tests that want to see the log as it stands.  As pmpt_close. */
 int core_close(struct pmpt_pool *pool, bool checkpoint);
@@ -77,8 +77,19 @@ static inline bool forked(const struct pmpt_pool *pool)
 	return __builtin_expect(
 		atomic_load_explicit(&((struct pmpt_pool *)pool)->forked, memory_order_relaxed), 0);
 }
+int pool_ours(const struct pmpt_pool *pool); /* 0; PMPT_E_FORKED */
 /* 0; PMPT_E_FORKED; PMPT_E_READ_ONLY. */
 int pool_writable(struct pmpt_pool *pool);
+
+/* lookup.c.  Readers of this space must look closer.  In a reader section. */
+static inline bool space_slow(const struct pmpt_space *space)
+{
+	return __builtin_expect(
+		atomic_load_explicit(&((struct pmpt_space *)space)->slow, memory_order_acquire), 0);
+}
+/* It is slow: does an open bulk transaction hide a part of [va, end), 48-bit addresses?  In a reader
+ * section.  Returns 0; PMPT_E_BUSY; PMPT_E_FORKED. */
+int space_hidden(const struct pmpt_space *space, uint64_t va, uint64_t end);
 
 /* space.c */
 void space_hold(struct pmpt_space *space); /* one reference more; pmpt_space_close gives it back */

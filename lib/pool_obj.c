@@ -3,6 +3,7 @@
 #include "pool_obj.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,77 +13,26 @@
 
 #include "error.h"
 #include "medium.h"
+#include "obj_file.h"
 #include "obj_heap.h"
 #include "pool_set.h"
 
-/* Where libpmemobj keeps what we look at before it may open the file (its on-media header, layout
- * major 6). */
-#define OBJ_SIGNATURE "PMEMOBJ"
-#define OBJ_LAYOUT    4096
-#define OBJ_ROOT      0x1800
-/* What libpmemobj itself may store in where nothing is allocated yet: at the start of the file its
- * header, lanes and the root object; near each zone's start the chunk headers and the first chunk. */
+/* What libpmemobj itself may store in where nothing is allocated yet: at the start of the file
+ * its header, lanes and the root object; near each zone's start the chunk headers and the
+ * first chunk. */
 #define OBJ_META_BYTES ((uint64_t)8 << 20)
 
-/* ---- the file before libpmemobj sees it ------------------------------------------------------ */
-
-static int sys_error(const char *path, const char *what)
-{
-	int error = errno;
-
-	return error_set(-error, "%s: %s: %s", path, what, strerror(error));
-}
-
-/* The file that a pool begins in: is it one of ours, and, when it is all of it, whole?  libpmemobj
- * would fault on a short one. */
-static int file_check(const char *path, int fd, bool all)
-{
-	char head[8] = { 0 }, layout[sizeof(SB_LAYOUT_NAME) + 1] = { 0 };
-	uint64_t root = 0;
-	struct sb sb = { 0 };
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return sys_error(path, "stat");
-	if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
-		return error_set(PMPT_E_NOT_POOL, "%s: neither a regular file nor a device", path);
-	if (S_ISCHR(st.st_mode))
-		return 0;
-	if (pread(fd, head, sizeof(head), 0) != sizeof(head) ||
-	    memcmp(head, OBJ_SIGNATURE, sizeof(head)))
-		return error_set(PMPT_E_NOT_POOL, "%s: offset 0: '%.8s', expected '%s'", path, head,
-				 OBJ_SIGNATURE);
-	if (pread(fd, layout, sizeof(layout) - 1, OBJ_LAYOUT) != sizeof(layout) - 1 ||
-	    pread(fd, &root, sizeof(root), OBJ_ROOT) != sizeof(root))
-		return error_set(PMPT_E_TRUNCATED, "%s: %ld bytes are less than a pool's header",
-				 path, (long)st.st_size);
-	if (strcmp(layout, SB_LAYOUT_NAME))
-		return error_set(strncmp(layout, "libpmpt-", 8) ? PMPT_E_NOT_POOL : PMPT_E_VERSION,
-				 "%s: offset %#x: layout '%s', expected '%s'", path, OBJ_LAYOUT,
-				 layout, SB_LAYOUT_NAME);
-	if (root == 0)
-		return error_set(
-			PMPT_E_NOT_POOL,
-			"%s: the creation of this pool was not finished; it may be deleted", path);
-	root = (root + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
-	if (root > (uint64_t)st.st_size || pread(fd, &sb, 4096, (off_t)root) != 4096)
-		return error_set(PMPT_E_TRUNCATED,
-				 "%s: %ld bytes, its superblock should be at offset %#lx", path,
-				 (long)st.st_size, root);
-	if (memcmp(sb.magic, SB_MAGIC, sizeof(sb.magic)))
-		return error_set(
-			PMPT_E_NOT_POOL,
-			"%s: no superblock at offset %#lx; if its creation was cut short it may be deleted",
-			path, root);
-	if (all && sb.crc == crc32c(~0u, &sb, offsetof(struct sb, crc)) &&
-	    sb.pool_bytes > (uint64_t)st.st_size)
-		return error_set(PMPT_E_TRUNCATED,
-				 "%s: %ld bytes, its superblock at offset %#lx says %lu", path,
-				 (long)st.st_size, root, sb.pool_bytes);
-	return 0;
-}
-
 /* ---- open ------------------------------------------------------------------------------------ */
+
+/* libpmemobj's words for its last error; it does not have them for all. */
+static const char *obj_words(int error)
+{
+	const char *words = pmemobj_errormsg();
+
+	if (*words)
+		return words;
+	return error ? strerror(error) : "libpmemobj gives no reason";
+}
 
 /* What a failed call of libpmemobj means; `invalid` is what its EINVAL stands for. */
 static int obj_error(const char *path, const char *what, int invalid)
@@ -93,25 +43,28 @@ static int obj_error(const char *path, const char *what, int invalid)
 		 : error == ENOTSUP                      ? PMPT_E_MEDIUM
 							 : -error;
 
-	return error_set(rc, "%s: %s: %.300s", path, what, pmemobj_errormsg());
+	return error_set(rc, "%s: %s: %.300s", path, what, obj_words(error));
 }
 
-/* Fill the region from the mapping that libpmemobj made.  fresh: the root object is ours to make. */
+/* Fill the region from the mapping that libpmemobj made.  fresh: the root object is ours
+ * to make. */
 static int region_fill(const char *path, struct obj_pool *obj, bool fresh)
 {
 	struct region *rg = &obj->region;
 	PMEMoid root = { 0, 0 };
+	bool fits;
 	int rc;
 
 	rg->base = (char *)obj->pop;
 	rc = medium_of_mapping(rg->base, obj_heap_end(rg->base), &obj->medium, &rg->bytes);
 	if (rc)
 		return error_in(rc, path);
-	if (fresh || pmemobj_root_size(obj->pop) >= sizeof(struct sb) + LINE_BYTES)
+	fits = fresh || pmemobj_root_size(obj->pop) >= sizeof(struct sb) + LINE_BYTES;
+	if (fits)
 		root = pmemobj_root(obj->pop, sizeof(struct sb) + LINE_BYTES);
 	if (root.off == 0)
-		return error_set(fresh ? -ENOSPC : PMPT_E_NOT_POOL, "%s: no root object: %.300s",
-				 path, pmemobj_errormsg());
+		return error_set(fresh ? -ENOSPC : PMPT_E_NOT_POOL, "%s: root object: %.300s", path,
+				 fits ? obj_words(errno) : "it is smaller than a superblock");
 	rg->sb_off = (root.off + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
 	pm_medium_init(&rg->medium, rg->base, rg->bytes,
 		       obj->medium == PMPT_MEDIUM_FILE ? PM_PAGE : PM_CACHE_LINE);
@@ -141,22 +94,29 @@ static int first_check(void *ctx, unsigned i, const char *part)
 		return 0;
 	fd = open(part, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return sys_error(part, "open");
-	rc = file_check(part, fd, false);
+		return error_sys(part, "open");
+	rc = obj_file_check(part, fd, false);
 	(void)close(fd);
 	return rc;
 }
 
 int obj_open(const char *path, struct obj_pool *obj)
 {
-	int set = set_is(path), rc = set < 0 ? set : 0;
+	struct stat st;
+	int set = -1, rc;
 
 	*obj = (struct obj_pool){ .fd = -1 };
+	/* before it is opened: to open a device may do something */
+	rc = stat(path, &st) ? error_sys(path, "open") : obj_kind_check(path, &st);
+	if (!rc) {
+		set = set_is(path);
+		rc = set < 0 ? set : 0;
+	}
 	if (set == 1)
 		rc = set_parts(path, first_check, NULL);
 	if (set == 0) {
 		obj->fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-		rc = obj->fd < 0 ? sys_error(path, "open") : file_check(path, obj->fd, true);
+		rc = obj->fd < 0 ? error_sys(path, "open") : obj_file_check(path, obj->fd, true);
 	}
 	if (!rc) {
 		obj->pop = pmemobj_open(path, SB_LAYOUT_NAME);
@@ -206,7 +166,7 @@ static int object_make(struct obj_pool *obj, PMEMoid *oid)
 		return rc;
 	if (pmemobj_xalloc(obj->pop, oid, place.bytes, 1, 0, NULL, NULL))
 		return error_set(PMPT_E_NO_FRAMES, "no extent of %lu bytes: %.300s", place.bytes,
-				 pmemobj_errormsg());
+				 obj_words(errno));
 	return oid->off == place.off ? 0
 				     : blocks_make(obj, oid->off, pmemobj_alloc_usable_size(*oid));
 }
@@ -252,10 +212,10 @@ static int file_make(const char *path, const struct pmpt_config *config, struct 
 
 	obj->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, config->mode);
 	if (obj->fd < 0)
-		return sys_error(path, "create");
+		return error_sys(path, "create");
 	obj->made = 1;
 	if (ftruncate(obj->fd, (off_t)config->pool_bytes))
-		rc = sys_error(path, "set the size of");
+		rc = error_sys(path, "set the size of");
 	for (uint64_t zone = 0; zone < config->pool_bytes && !rc; zone += OBJ_ZONE_BYTES) {
 		uint64_t left = config->pool_bytes - zone;
 
@@ -282,6 +242,25 @@ static int part_remove(void *ctx, unsigned i, const char *part)
 	if (*made >> i & 1)
 		(void)unlink(part);
 	return 0;
+}
+
+/* The name of a new file survives a power failure when its directory is durable. */
+static int name_sync(void *ctx, unsigned i, const char *file)
+{
+	char dir[PATH_MAX];
+	const char *slash = strrchr(file, '/');
+	int fd, rc = 0;
+
+	(void)ctx, (void)i;
+	if (snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - file) + 1 : 1,
+		     slash ? file : ".") >= (int)sizeof(dir))
+		return error_set(-ENAMETOOLONG, "%s: the name is too long", file);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd))
+		rc = error_sys(dir, fd < 0 ? "open" : "fsync");
+	if (fd >= 0)
+		(void)close(fd);
+	return rc;
 }
 
 /* whole: with all its blocks.  The setting is libpmemobj's for the whole process; it is as before
@@ -319,6 +298,8 @@ int obj_create(const char *path, const struct pmpt_config *config, struct obj_po
 	if (!rc && obj->region.bytes < PMPT_POOL_MIN_BYTES)
 		rc = error_set(PMPT_E_MEDIUM, "%s: %lu bytes, at least %llu are expected", path,
 			       obj->region.bytes, PMPT_POOL_MIN_BYTES);
+	if (!rc)
+		rc = set ? set_parts(path, name_sync, NULL) : name_sync(NULL, 0, path);
 	if (rc)
 		obj_discard(path, obj);
 	return rc;

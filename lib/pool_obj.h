@@ -22,7 +22,8 @@ struct obj_pool {
 	struct region region;
 	enum pmpt_medium medium;
 	int fd; /* of a single file, to make blocks exist; -1 for a set: its parts are whole */
-	/* files that obj_create made, to take them away again: bit per part, bit 0 of a single one */
+	/* files that obj_create made, to take them away again: bit per part, bit 0 of a
+	 * single one */
 	uint64_t made;
 };
 
@@ -36,8 +37,8 @@ void obj_discard(const char *path, struct obj_pool *obj);
 /* Open; the superblock is checked.  Returns as pmpt_open. */
 int obj_open(const char *path, struct obj_pool *obj);
 void obj_close(struct obj_pool *obj);
-/* The object of extent `index`, allocated unless a crash left it there, its blocks existing.  ctx:
- * struct obj_pool.
+/* The object of extent `index`, allocated unless a crash left it there, its blocks existing.
+ * ctx: struct obj_pool.
  * Returns 0; PMPT_E_NO_FRAMES (the file is full); -ENOSPC (the file system is); PMPT_E_CORRUPT
  * (the superblock names what is no object). */
 int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes);

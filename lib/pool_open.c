@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "error.h"
+#include "low_fds.h"
 #include "pool.h"
 #include "pool_obj.h"
 
@@ -113,6 +114,7 @@ int pmpt_create(const char *path, const struct pmpt_config *config, pmpt_pool **
 {
 	struct pmpt_config c = config ? *config : (struct pmpt_config){ 0 };
 	uint64_t start = now_ns();
+	struct low_fds low;
 	struct obj_pool obj;
 	int rc;
 
@@ -122,7 +124,13 @@ int pmpt_create(const char *path, const struct pmpt_config *config, pmpt_pool **
 		c.mode = 0600;
 	rc = config_check(&c);
 	if (!rc)
-		rc = obj_create(path, &c, &obj);
+		rc = crc32c_check();
+	if (!rc)
+		rc = low_fds_hold(&low);
+	if (rc)
+		return rc;
+	rc = obj_create(path, &c, &obj);
+	low_fds_release(&low);
 	if (rc)
 		return rc;
 	config_complete(&c, obj.region.bytes);
@@ -137,12 +145,19 @@ int pmpt_create(const char *path, const struct pmpt_config *config, pmpt_pool **
 int pmpt_open(const char *path, unsigned flags, pmpt_pool **pool)
 {
 	uint64_t start = now_ns();
+	struct low_fds low;
 	struct obj_pool obj;
 	int rc;
 
 	if (flags & ~(unsigned)PMPT_OPEN_NO_GROW)
 		return error_set(-EINVAL, "open flags %#x", flags);
+	rc = crc32c_check();
+	if (!rc)
+		rc = low_fds_hold(&low);
+	if (rc)
+		return rc;
 	rc = obj_open(path, &obj);
+	low_fds_release(&low);
 	if (rc)
 		return rc;
 	rc = open_core(path, flags, &obj, start, pool);
@@ -154,6 +169,7 @@ int pmpt_open(const char *path, unsigned flags, pmpt_pool **pool)
 int pmpt_close(pmpt_pool *pool)
 {
 	struct obj_pool obj;
+	bool failed;
 	int rc;
 
 	if (forked(pool))
@@ -161,8 +177,12 @@ int pmpt_close(pmpt_pool *pool)
 			PMPT_E_FORKED,
 			"the pool was opened by the parent process, which may go on with it");
 	obj = *(struct obj_pool *)pool->ctx;
-	rc = core_close(pool, !atomic_load(&pool->rg->medium.failed));
+	failed = atomic_load(&pool->rg->medium.failed);
+	rc = core_close(pool, !failed);
 	if (rc != PMPT_E_BUSY)
 		obj_close(&obj);
-	return rc;
+	return rc || !failed
+		       ? rc
+		       : error_set(PMPT_E_IO, "an msync had failed: the next open will tell what "
+					      "was committed before");
 }

@@ -12,13 +12,6 @@
 #define SET_SIGNATURE "PMEMPOOLSET"
 #define SPACES        " \t\r\n"
 
-static int open_error(const char *path)
-{
-	int error = errno;
-
-	return error_set(-error, "%s: open: %s", path, strerror(error));
-}
-
 int set_is(const char *path)
 {
 	char head[sizeof(SET_SIGNATURE) - 1] = { 0 };
@@ -26,7 +19,7 @@ int set_is(const char *path)
 	ssize_t n;
 
 	if (fd < 0)
-		return open_error(path);
+		return error_sys(path, "open");
 	n = pread(fd, head, sizeof(head), 0);
 	(void)close(fd);
 	return n == (ssize_t)sizeof(head) && !memcmp(head, SET_SIGNATURE, sizeof(head));
@@ -35,7 +28,7 @@ int set_is(const char *path)
 /* The path of the part that a line names; NULL: it names none.  Changes the line. */
 static int line_part(const char *path, unsigned number, char *line, char **part)
 {
-	char *save = NULL, *first = strtok_r(line, SPACES, &save);
+	char *save = NULL, *first = strtok_r(line, SPACES, &save), text[128];
 
 	*part = NULL;
 	if (!first || *first == '#' || !strcmp(first, "OPTION") || !strcmp(first, SET_SIGNATURE))
@@ -47,7 +40,7 @@ static int line_part(const char *path, unsigned number, char *line, char **part)
 	if (!*part || **part != '/')
 		return error_set(PMPT_E_MEDIUM,
 				 "%s:%u: '%s', expected a size and the absolute path of a part",
-				 path, number, first);
+				 path, number, error_text(text, sizeof(text), first));
 	return 0;
 }
 
@@ -59,7 +52,7 @@ int set_parts(const char *path, int (*fn)(void *ctx, unsigned i, const char *par
 	int rc = 0;
 
 	if (!set)
-		return open_error(path);
+		return error_sys(path, "open");
 	for (unsigned number = 1; !rc && fgets(line, sizeof(line), set); number++) {
 		rc = line_part(path, number, line, &part);
 		if (rc || !part)

@@ -20,8 +20,10 @@ static void in_child(void)
 	for (struct pmpt_pool *pool = first; pool; pool = pool->pools.next) {
 		atomic_store(&pool->forked, true);
 		for (uint32_t i = 0; pool->space && i < pool->sb->n_spaces; i++) {
-			if (pool->space[i])
-				atomic_store(&pool->space[i]->slow, true);
+			if (!pool->space[i])
+				continue;
+			atomic_store(&pool->space[i]->slow, true);
+			pwc_end(&pool->space[i]->pwc);
 		}
 	}
 	pthread_mutex_unlock(&lock);

@@ -7,6 +7,15 @@
 #include "error.h"
 #include "extent.h"
 
+int crc32c_check(void)
+{
+	return __builtin_cpu_supports("sse4.2")
+		       ? 0
+		       : error_set(
+				 PMPT_E_CPU,
+				 "this processor lacks SSE4.2, whose crc32 instruction the log needs");
+}
+
 __attribute__((target("sse4.2"))) uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 {
 	const unsigned char *p = data;
@@ -52,10 +61,9 @@ static void format_descriptors(struct region *rg, struct pm *pm, const struct ex
 	pm_word *desc = region_at(rg, extent_desc_off(e, e->first));
 
 	pm_stream_zero(pm, desc, extent_desc_frames(e->frames) * (FRAME_BYTES / LINE_BYTES));
-	(void)pm_fence(
-		/* order: zeros before the stores over them, on the same lines; a failure shows at
-		 * the next fence */
-		pm);
+	/* order: zeros before the stores over them, on the same lines; a failure shows at the
+	 * next fence */
+	(void)pm_fence(pm);
 	for (uint64_t i = 0; i < e->reserved; i++)
 		pm_store(pm, &desc[i], desc_make(DESC_RESERVED, 1));
 	pm_flush(pm, desc, e->reserved * sizeof(*desc));
@@ -88,9 +96,8 @@ int region_format_extent(struct region *rg, struct pm *pm, const struct region_s
 	head.crc = crc32c(~0u, &head, offsetof(struct extent_head, crc));
 	pm_stream(pm, region_at(rg, start), &head, FRAME_BYTES / LINE_BYTES);
 	*frames = e.frames;
-	return pm_fence(
-		/* durability: header and descriptors before anything says that the extent is in use */
-		pm);
+	/* durability: header and descriptors before anything says that the extent is in use */
+	return pm_fence(pm);
 }
 
 static void format_zero(struct region *rg, struct pm *pm, uint64_t off, uint64_t frames)
@@ -101,8 +108,8 @@ static void format_zero(struct region *rg, struct pm *pm, uint64_t off, uint64_t
 int region_format(struct region *rg, const struct region_shape *shape, uint64_t extent_bytes)
 {
 	struct sb *home = region_sb(rg);
-	struct sb block = { 0 },
-		  *sb = &block; /* but for the extents, which are not ours to write */
+	/* but for the extents, which are not ours to write */
+	struct sb block = { 0 }, *sb = &block;
 	struct pm pm;
 	uint64_t frames, first, at;
 	int rc;
@@ -129,12 +136,10 @@ int region_format(struct region *rg, const struct region_shape *shape, uint64_t 
 	sb->crc = crc32c(~0u, sb, offsetof(struct sb, crc));
 	atomic_init(&sb->lsn_limit, 1);
 	atomic_init(&sb->n_extents, 1);
-	format_zero(
-		rg, &pm, sb->directory,
-		directory_frames(
-			shape)); /* lanes are not zeroed: the salt makes what is there no lines */
-	rc = pm_fence(
-		&pm); /* durability: the directory before the superblock says that this is a pool */
+	/* lanes are not zeroed: the salt makes what is there no lines */
+	format_zero(rg, &pm, sb->directory, directory_frames(shape));
+	/* durability: the directory before the superblock says that this is a pool */
+	rc = pm_fence(&pm);
 	if (rc)
 		return rc;
 	pm_stream(&pm, (char *)home + LINE_BYTES, (char *)sb + LINE_BYTES,

@@ -3,8 +3,8 @@
  * knows of what holds a pool.
  *
  * A libpmemobj pool, a raw mapping of the file and a test's buffer are all regions.  Offsets are
- * from base; base is 2 MiB aligned
- * in use with real pools (tests: 4 KiB suffices, group arithmetic is on offsets).
+ * from base; base is 2 MiB aligned in use with real pools (tests: 4 KiB suffices, group arithmetic
+ * is on offsets).
  */
 #ifndef PMPT_REGION_H
 #define PMPT_REGION_H
@@ -45,28 +45,29 @@ struct region_shape {
 uint64_t region_reserved_frames(const struct region_shape *shape, uint64_t index, uint64_t frames);
 
 /* Format one extent over [off, off + bytes): header and reserved descriptors, all other descriptors
- * zero; durable on 0.  The blocks exist.
- * The extent begins at the first 2 MiB boundary at or after off.  *frames: out.  Returns 0;
- * PMPT_E_NO_FRAMES (too small); PMPT_E_IO. */
+ * zero; durable on 0.  The blocks exist.  The extent begins at the first 2 MiB boundary at or after
+ * off.  *frames: out.
+ * Returns 0; PMPT_E_NO_FRAMES (too small); PMPT_E_IO. */
 int region_format_extent(struct region *rg, struct pm *pm, const struct region_shape *shape,
 			 uint64_t index, uint64_t off, uint64_t bytes, uint64_t *frames);
 
 /* Format extent 0 (the object at sb->extent[0].off, of extent_bytes) and then the superblock; the
- * pool is one when the superblock's CRC is durable.
- * checkpoint_lsn 0, lsn_limit 1 (recovery raises it at the first open), bulk_from 0, n_extents 1. */
+ * pool is one when the superblock's CRC is durable.  checkpoint_lsn 0, lsn_limit 1 (recovery raises
+ * it at the first open), bulk_from 0, n_extents 1. */
 int region_format(struct region *rg, const struct region_shape *shape, uint64_t extent_bytes);
 
-/* Check the superblock and the headers of the n_extents in use.  Returns 0; PMPT_E_NOT_POOL,
- * _VERSION, _CORRUPT, _TRUNCATED, with the message.
- * Writes nothing, reads only inside the region. */
+/* Check the superblock and the headers of the n_extents in use.  Writes nothing, reads only inside
+ * the region.
+ * Returns 0; PMPT_E_NOT_POOL, _VERSION, _CORRUPT, _TRUNCATED, with the message. */
 int region_check(const struct region *rg);
 /* Check the header of one extent, in use or not yet.  head: out.  Returns 0 or PMPT_E_CORRUPT. */
 int region_check_extent(const struct region *rg, uint64_t index, struct extent_head **head);
-struct extent_head *region_extent(
-	const struct region *rg,
-	uint64_t index); /* by sb->extent[index].off; must have been checked */
+/* by sb->extent[index].off; must have been checked */
+struct extent_head *region_extent(const struct region *rg, uint64_t index);
 
-uint32_t crc32c(uint32_t crc, const void *data,
-		size_t len); /* len any; start with ~0u, no final inversion */
+/* 0; PMPT_E_CPU: this processor has no instruction for it.  Before any CRC. */
+int crc32c_check(void);
+/* len any; start with ~0u, no final inversion */
+uint32_t crc32c(uint32_t crc, const void *data, size_t len);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rules -- in a test build each rule of the protocol can be switched off, to show that its test
- * fails without it.
- * In the library rule_on() is the constant true. */
+ * fails without it.  In the library rule_on() is the constant true. */
 #ifndef PMPT_RULES_H
 #define PMPT_RULES_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sort -- see sort.h.  Least significant digit first; digits in which all keys agree are passed
- * over. */
+/* sort -- see sort.h.  Least significant digit first; digits in which all keys agree are
+ * passed over. */
 #include "sort.h"
 
 #include <string.h>

@@ -2,11 +2,11 @@
 /* space -- named address spaces: records in the directory, handles in DRAM.
  *
  * STATES of a record	FREE -> LIVE (create: record, PML4 and its count in one transaction) ->
- * 			DELETING (one transaction: the name is gone) ->
+ *			DELETING (one transaction: the name is gone) ->
  *			FREE (bounded transactions free what is mapped, the last one the PML4 and
  *			the record; resumed at open)
  * LOCKS	pool.names for the directory and the table of handles, held over the transactions
- * 		that change a record.
+ *		that change a record.
  */
 #include <string.h>
 
@@ -35,7 +35,8 @@ static void record_name(const struct space_record *r, char name[PMPT_NAME_MAX + 
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-/* Length of the UTF-8 character at s, at most `left` bytes; 0: it is none, or a control character. */
+/* Length of the UTF-8 character at s, at most `left` bytes; 0: it is none, or a control
+ * character. */
 static size_t utf8_char(const unsigned char *s, size_t left)
 {
 	static const uint32_t least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
@@ -114,8 +115,10 @@ static int set_word(struct pmpt_tx *tx, pm_word *word, uint64_t value)
 
 /* ---- handles --------------------------------------------------------------------------------- */
 
-/* pool.names is held. */
-static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
+/* pool.names is held.  made: memory for the handle, or NULL; used, or left to the caller, who frees
+ * what is left. */
+static int handle_open_in(struct pmpt_pool *pool, uint32_t i, struct pmpt_space **made,
+			  pmpt_space **out)
 {
 	struct space_record *r = record_at(pool, i);
 	struct pmpt_space *space = pool->space[i];
@@ -134,9 +137,8 @@ static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
 		return error_set(PMPT_E_CORRUPT,
 				 "space record at offset %#lx: root %#lx is no table",
 				 region_off(pool->rg, r), root);
-	space = mem_zalloc(&pool->mem, sizeof(*space));
-	if (!space)
-		return error_set(-ENOMEM, "no memory for a space");
+	space = *made;
+	*made = NULL;
 	space->pool = pool;
 	space->record = r;
 	space->root = region_at(pool->rg, root);
@@ -150,6 +152,30 @@ static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
 	return 0;
 }
 
+static struct pmpt_space *handle_make(struct pmpt_pool *pool)
+{
+	struct pmpt_space *space = mem_zalloc(&pool->mem, sizeof(*space));
+
+	if (!space)
+		(void)error_set(-ENOMEM, "no memory for a space");
+	return space;
+}
+
+static void handle_free(struct pmpt_pool *pool, struct pmpt_space *space)
+{
+	mem_free(&pool->mem, space, sizeof(*space));
+}
+
+/* pool.names is held. */
+static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
+{
+	struct pmpt_space *made = pool->space[i] ? NULL : handle_make(pool);
+	int rc = pool->space[i] || made ? handle_open_in(pool, i, &made, out) : -ENOMEM;
+
+	handle_free(pool, made);
+	return rc;
+}
+
 static void handle_close(struct pmpt_space *space)
 {
 	struct pmpt_pool *pool = space->pool;
@@ -157,7 +183,7 @@ static void handle_close(struct pmpt_space *space)
 	if (--space->refs)
 		return;
 	pool->space[space->record - record_at(pool, 0)] = NULL;
-	mem_free(&pool->mem, space, sizeof(*space));
+	handle_free(pool, space);
 }
 
 int pmpt_space_open(pmpt_pool *pool, const char *name, pmpt_space **space)
@@ -165,8 +191,8 @@ int pmpt_space_open(pmpt_pool *pool, const char *name, pmpt_space **space)
 	uint32_t i;
 	int rc = name_check(name);
 
-	if (!rc && forked(pool))
-		rc = error_set(PMPT_E_FORKED, "the pool was opened by the parent process");
+	if (!rc)
+		rc = pool_ours(pool);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&pool->names);
@@ -181,7 +207,7 @@ void pmpt_space_close(pmpt_space *space)
 {
 	struct pmpt_pool *pool;
 
-	if (!space)
+	if (!space || forked(space->pool))
 		return;
 	pool = space->pool;
 	pthread_mutex_lock(&pool->names);
@@ -202,7 +228,7 @@ pmpt_pool *pmpt_space_pool(const pmpt_space *space) { return space->pool; }
 int pmpt_space_list(pmpt_pool *pool, int (*fn)(void *ctx, const char *name), void *ctx)
 {
 	char name[PMPT_NAME_MAX + 1];
-	int rc = 0;
+	int rc = pool_ours(pool);
 
 	for (uint32_t i = 0; i < pool->sb->n_spaces && !rc; i++) {
 		bool live;
@@ -242,6 +268,7 @@ static int create_call(struct pmpt_tx *tx, const void *args)
 
 int pmpt_space_create(pmpt_pool *pool, const char *name, pmpt_space **space)
 {
+	struct pmpt_space *made;
 	uint32_t i = 0;
 	int rc = name_check(name);
 
@@ -249,6 +276,9 @@ int pmpt_space_create(pmpt_pool *pool, const char *name, pmpt_space **space)
 		rc = pool_writable(pool);
 	if (rc)
 		return rc;
+	made = handle_make(pool); /* first: once the space is there, nothing may fail */
+	if (!made)
+		return -ENOMEM;
 	pthread_mutex_lock(&pool->names);
 	if (find(pool, name) < pool->sb->n_spaces) {
 		rc = error_set(PMPT_E_EXISTS, "a space '%s' exists", name);
@@ -262,8 +292,9 @@ int pmpt_space_create(pmpt_pool *pool, const char *name, pmpt_space **space)
 		rc = tx_run(pool, NULL, create_call,
 			    &(struct record_args){ .record = record_at(pool, i), .name = name });
 	if (!rc)
-		rc = handle_open(pool, i, space);
+		rc = handle_open_in(pool, i, &made, space);
 	pthread_mutex_unlock(&pool->names);
+	handle_free(pool, made);
 	return rc;
 }
 

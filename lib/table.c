@@ -35,7 +35,8 @@ static int link_bad(const struct pmpt_tx *tx, const struct path *p, uint64_t ent
 }
 
 /* Walk to the table of level `stop` over va, or to where an entry links no table.  In a reader
- * section: what others unlink meanwhile stays a table as it was [F2].  Returns 0 or PMPT_E_CORRUPT. */
+ * section: what others unlink meanwhile stays a table as it was [F2].
+ * Returns 0 or PMPT_E_CORRUPT. */
 static int walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
 		struct path *p)
 {
@@ -71,8 +72,22 @@ int table_look(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsign
 	rc = walk(tx, space, va, stop, p);
 	if (!rc)
 		*entry = table_entry(tx, p);
+	/* what it stored home is not committed: its ranges are another's to ask for later */
+	if (!rc && !tx->bulk && space_slow(space))
+		rc = space_hidden(space, va,
+				  *entry ? va + 1 : (va | (level_bytes(p->level) - 1)) + 1);
 	reader_end();
 	return rc;
+}
+
+int table_look_hole(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		    struct path *p, uint64_t *entry)
+{
+	int rc = table_look(tx, space, va, stop, p, entry);
+
+	return rc == PMPT_E_BUSY
+		       ? error_set(PMPT_E_CONFLICT, "a bulk transaction changes %#lx", va_sign(va))
+		       : rc;
 }
 
 /* An owned table really is one. */
@@ -106,9 +121,8 @@ static int walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, u
 		rc = walk(tx, space, va, stop, &again);
 		if (!rc && again.level == p->level && again.pfn[p->level] == p->pfn[p->level])
 			return table_check(tx, p->pfn[p->level]);
-		frames_disown(&tx->pool->frames,
-			      /* it was unlinked, or linked deeper, before it was ours */
-			      tx->own[--tx->n_own]);
+		/* it was unlinked, or linked deeper, before it was ours */
+		frames_disown(&tx->pool->frames, tx->own[--tx->n_own]);
 		if (rc)
 			return rc;
 	}
@@ -133,23 +147,57 @@ int table_own_above(struct pmpt_tx *tx, const struct path *p, unsigned level)
 int table_set(struct pmpt_tx *tx, const struct path *p, uint64_t value)
 {
 	tx->upper |= p->level > 1;
+	if (entry_is_table(table_entry(tx, p), p->level)) {
+		int rc = tx_cut(tx, p->space, p->va, p->level);
+
+		if (rc)
+			return rc;
+	}
 	return tx_set_entry(tx, p->pfn[p->level], path_index(p, p->level), value);
+}
+
+/* Own the table of level 1 over va by the cache: what a slot names once it is owned is
+ * linked [pwc.h].
+ * Returns 0; 1: the cache does not know; errors of tx_own. */
+static int cached_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t *pfn)
+{
+	uint64_t table = pwc_find(&space->pwc, va_sign(va));
+	size_t owned = tx->n_own;
+	int rc;
+
+	if (!table)
+		return 1;
+	*pfn = table >> FRAME_SHIFT;
+	rc = tx_own(tx, *pfn);
+	if (rc || tx->n_own == owned)
+		return rc;
+	if (pwc_find(&space->pwc, va_sign(va)) == table)
+		return table_check(tx, *pfn);
+	frames_disown(&tx->pool->frames, tx->own[--tx->n_own]);
+	return 1;
 }
 
 int table_replace(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t leaf)
 {
 	struct path p;
-	uint64_t where, old;
+	uint64_t where, old, pfn;
 	int rc;
 
 	if (tx->bulk || tx->upper || tx->n_fresh ||
 	    2 * (tx->changes + 1 - tx->measured_changes) + tx->measured_lines >
 		    tx->pool->wal.half_lines)
 		return 1;
-	rc = table_walk_own(tx, space, va, 1, &p);
-	if (rc || p.level != 1)
-		return rc ? rc : 1;
-	where = p.pfn[1] << FRAME_SHIFT | (uint64_t)level_index(va, 1) << 3 | WHERE_ENTRY;
+	rc = cached_own(tx, space, va, &pfn);
+	if (rc == 1) {
+		rc = table_walk_own(tx, space, va, 1, &p);
+		if (rc || p.level != 1)
+			return rc ? rc : 1;
+		pfn = p.pfn[1];
+		pwc_fill(space, va_sign(va));
+	}
+	if (rc)
+		return rc;
+	where = pfn << FRAME_SHIFT | (uint64_t)level_index(va, 1) << 3 | WHERE_ENTRY;
 	old = word_load(region_at(tx->pool->rg, WHERE_OFF(where))) & ~ENTRY_AD;
 	if ((old & (ENTRY_P | ENTRY_EXT)) != (ENTRY_P | ENTRY_EXT) ||
 	    (tx->words.n && wset_find(&tx->words, where)))
@@ -196,9 +244,9 @@ int table_own_below(struct pmpt_tx *tx, uint64_t entry, unsigned level)
 	if (entry_pfn(entry) >= tx->pool->rg->bytes >> FRAME_SHIFT)
 		return error_set(PMPT_E_CORRUPT, "entry %#lx links a table outside the pool",
 				 entry);
-	rc = rule_on(RULE_F8_EXCLUDE) ? tx_own(tx, entry_pfn(entry))
-				      : 0; /* excludes writers below [F8] */
-	if (!rc && tx->n_own > owned)      /* not one of its own making, which has no count yet */
+	/* excludes writers below [F8] */
+	rc = rule_on(RULE_F8_EXCLUDE) ? tx_own(tx, entry_pfn(entry)) : 0;
+	if (!rc && tx->n_own > owned) /* not one of its own making, which has no count yet */
 		rc = table_check(tx, entry_pfn(entry));
 	for (unsigned i = 0; level > 2 && i < FRAME_WORDS && !rc; i++)
 		rc = table_own_below(tx, tx_entry(tx, entry_pfn(entry), i), level - 1);
@@ -228,8 +276,8 @@ int table_drop_below(struct pmpt_tx *tx, uint64_t entry, unsigned level)
 
 static bool table_empty(const struct pmpt_tx *tx, uint64_t pfn, unsigned near)
 {
-	for (unsigned i = 0; i < FRAME_WORDS;
-	     i++) { /* neighbours first: in a full table one of them ends it */
+	/* neighbours first: in a full table one of them ends it */
+	for (unsigned i = 0; i < FRAME_WORDS; i++) {
 		if (tx_entry(tx, pfn, (near + i) % FRAME_WORDS))
 			return false;
 	}

@@ -4,7 +4,7 @@
  * Addresses inside the library have their 48 bits only: [0, 1 << 48); va_sign() makes them
  * canonical again.
  * INVARIANTS	F8 no line on a frame has an LSN above its free: who drops a table owns it, and so
- * 		does who changes an entry in it
+ *		   does who changes an entry in it
  *		no table but a space's PML4 is empty when a call ends
  */
 #ifndef PMPT_TABLE_H
@@ -36,35 +36,31 @@ static inline unsigned path_index(const struct path *p, unsigned level)
 	return level_index(p->va, level);
 }
 
-/* Fetch the lowest entry over va ahead: the rest of the call has work to do meanwhile.  No more
- * than a guess. */
+/* Fetch the lowest entry over va ahead: the rest of the call has work to do meanwhile.
+ * No more than a guess. */
 static inline void table_prefetch(const struct pmpt_space *space, uint64_t va)
 {
-	const pm_word *table = space->root;
+	uint64_t table = pwc_find(&space->pwc, va);
 
-	for (unsigned level = 4; level > 1; level--) {
-		uint64_t entry = atomic_load_explicit((pm_word *)&table[level_index(va, level)],
-						      memory_order_relaxed);
-
-		if (!entry_is_table(entry, level) || (entry & ENTRY_PFN) >= space->bytes)
-			return;
-		table = (const pm_word *)(const void *)(space->base + (entry & ENTRY_PFN));
-	}
-	__builtin_prefetch((const void *)&table[level_index(va, 1)]);
+	__builtin_prefetch(space->base + table + 8 * (size_t)level_index(va, 1));
 }
 
 /* Walk to the table of level `stop` over va, or to where an entry links no table, and look at the
- * entry there; nothing is owned.  entry: out.  Returns 0 or PMPT_E_CORRUPT. */
+ * entry there; nothing is owned.  entry: out.
+ * Returns 0 or PMPT_E_CORRUPT. */
 int table_look(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
 	       struct path *p, uint64_t *entry);
+/* The same for a writer, who skips what is not mapped without owning it: PMPT_E_CONFLICT for BUSY. */
+int table_look_hole(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		    struct path *p, uint64_t *entry);
 /* The same walk, and own the table where it ends.  PMPT_E_CONFLICT too. */
 int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
 		   struct path *p);
-/* Own the table of a level above the one where an owned path ends: its links downwards are stable
- * already. */
+/* Own the table of a level above the one where an owned path ends: its links downwards are
+ * stable already. */
 int table_own_above(struct pmpt_tx *tx, const struct path *p, unsigned level);
-/* The same to exactly level `stop`: makes the tables that are missing; full: the last one will be
- * filled.
+/* The same to exactly level `stop`: makes the tables that are missing; full: the last one will
+ * be filled.
  * Returns 0; PMPT_E_MAPPED (a huge page is in the way); PMPT_E_CONFLICT; PMPT_E_NO_FRAMES ... */
 int table_make(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop, bool full,
 	       struct path *p);

@@ -297,9 +297,8 @@ static int call(struct pmpt_tx *tx, tx_fn *fn, const void *args)
 	if (!rc && tx->bulk && tx->words.n + tx->n_fresh * FRAME_WORDS >= SPILL_WORDS) {
 		rc = bulk_spill(tx);
 		if (rc)
-			rollback(tx,
-				 /* nothing went home: the batch is the last thing that can fail */
-				 &tx->mark);
+			/* nothing went home: the batch is the last thing that can fail */
+			rollback(tx, &tx->mark);
 	}
 	return rc;
 }
@@ -366,6 +365,19 @@ static int tx_hold(struct pmpt_tx *tx, struct pmpt_space *space)
 		space_hold(space);
 		tx->held[tx->n_held++] = space;
 	}
+	return rc;
+}
+
+int tx_cut(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned level)
+{
+	int rc = tx->bulk ? 0 : tx_hold(tx, space);
+
+	if (rc || tx->bulk) /* a bulk transaction stops the whole cache of its spaces */
+		return rc;
+	rc = vec_reserve(&tx->pool->mem, &tx->cut, &tx->room_cuts, tx->n_cuts + 1,
+			 sizeof(*tx->cut));
+	if (!rc)
+		tx->cut[tx->n_cuts++] = (struct tx_cut){ space, va, level };
 	return rc;
 }
 
@@ -532,7 +544,8 @@ int tx_frames_take(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn
 		if (!rc)
 			rc = tx_frames_try(tx, n, align, pfn);
 	}
-	while (rc == PMPT_E_NO_FRAMES && !(pool->flags & PMPT_OPEN_NO_GROW)) {
+	while (rc == PMPT_E_NO_FRAMES && n <= extent_run_max() &&
+	       !(pool->flags & PMPT_OPEN_NO_GROW)) {
 		rc = pool_grow(pool);
 		if (rc)
 			return rc;
@@ -653,6 +666,7 @@ void tx_free(struct pmpt_tx *tx)
 	mem_free(mem, tx->savepoint, tx->room_savepoints * sizeof(*tx->savepoint));
 	mem_free(mem, tx->own, tx->room_own * sizeof(*tx->own));
 	mem_free(mem, tx->own_space, tx->room_own_spaces * sizeof(*tx->own_space));
+	mem_free(mem, tx->cut, tx->room_cuts * sizeof(*tx->cut));
 	mem_free(mem, tx->held, tx->room_held * sizeof(*tx->held));
 	mem_free(mem, tx->range, tx->room_ranges * sizeof(*tx->range));
 	mem_free(mem, tx->list, tx->room_list * sizeof(*tx->list));

@@ -2,11 +2,11 @@
 /* tx -- transactions: what is planned in DRAM, and how it is committed.
  *
  * A transaction plans in DRAM: new values of words, count deltas, fresh tables (as shadows), frames
- * reserved.  Every table that it changes, frees or
- * makes is its own (frames_own, a try-lock) until it ends, so a plan stays true until the commit:
- * nothing is validated again.
+ * reserved.  Every table that it changes, frees or makes is its own (frames_own, a try-lock) until
+ * it ends, so a plan stays true until the commit: nothing is validated again.
+ *
  * ORDER (redo)	fresh tables and the caller's frames -> F1 -> lane -> descriptor locks, deltas
- * 		become absolute words -> wal_commit -> unlock
+ *		become absolute words -> wal_commit -> unlock
  * LOCKS	pool.h
  */
 #ifndef PMPT_TX_H
@@ -14,7 +14,8 @@
 
 #include "wset.h"
 
-/* Every thread that has begun a transaction keeps a slot; the rest is for more at once in a thread. */
+/* Every thread that has begun a transaction keeps a slot; the rest is for more at once in
+ * a thread. */
 #define TX_SLOTS (PMPT_TX_MAX + 768u)
 
 struct pmpt_pool;
@@ -32,9 +33,14 @@ struct frame_run {
 	uint64_t pfn, n;
 };
 
-#define DELTA_LIVE   \
-	((uint64_t)1 \
-	 << 8) /* the frame was in use when it was first counted, and must still be at the commit */
+/* the frame was in use when it was first counted, and must still be at the commit */
+#define DELTA_LIVE ((uint64_t)1 << 8)
+
+struct tx_cut { /* an entry over va in a table of that level linked a table, and will not */
+	struct pmpt_space *space; /* held */
+	uint64_t va;
+	unsigned level;
+};
 
 enum note_kind { NOTE_WORD, NOTE_DELTA, NOTE_SHADOW, NOTE_DEAD };
 struct note { /* how to take back a change of something older than the call that changed it */
@@ -65,10 +71,9 @@ struct pmpt_tx {
 	const void *thread;
 	struct pm pm;
 	struct wset words; /* old: as home, without A and D */
-	struct wset
-		/* by descriptor; old: kind a frame gets that was free, | DELTA_LIVE; new: delta,
-		 * two's complement */
-		deltas;
+	/* by descriptor; old: kind a frame gets that was free, | DELTA_LIVE; new: delta, two's
+	 * complement */
+	struct wset deltas;
 	struct wset fresh_index; /* PFN -> index in fresh */
 	struct fresh *fresh;
 	struct frame_run *reserved;
@@ -77,10 +82,11 @@ struct pmpt_tx {
 	uint64_t *own;                 /* PFNs of owned tables */
 	struct pmpt_space **own_space; /* spaces whose user words are owned */
 	struct pmpt_space **held;      /* spaces whose handles may not go before the end */
+	struct tx_cut *cut;            /* redo: where it unlinks tables */
 	struct bulk_range *range;      /* bulk: what readers may not see */
 	size_t n_fresh, room_fresh, n_reserved, room_reserved, n_notes, room_notes, n_savepoints,
 		room_savepoints, n_own, room_own, n_own_spaces, n_held, room_held, room_own_spaces,
-		n_ranges, room_ranges;
+		n_ranges, room_ranges, n_cuts, room_cuts;
 	uint64_t serial;     /* of the next savepoint */
 	uint64_t dropped;    /* tables dropped */
 	bool upper;          /* the plan changes tables above level 1 */
@@ -88,8 +94,8 @@ struct pmpt_tx {
 	/* The plan as words to log: list[0..n_list), descriptors from list_desc on, ascending. */
 	struct wal_word *list;
 	size_t n_list, room_list, list_desc;
-	uint64_t changes, measured_changes,
-		measured_lines; /* when list was last measured against the room */
+	/* when list was last measured against the room */
+	uint64_t changes, measured_changes, measured_lines;
 	_Atomic uint64_t commits;
 };
 
@@ -97,7 +103,7 @@ struct pmpt_tx {
 static inline bool tx_planned(const struct pmpt_tx *tx)
 {
 	return (tx->deltas.n | tx->n_fresh | tx->n_reserved | tx->n_notes | tx->n_ranges |
-		tx->dropped) != 0;
+		tx->n_cuts | tx->dropped) != 0;
 }
 
 typedef int tx_fn(struct pmpt_tx *tx, const void *args);
@@ -113,8 +119,8 @@ uint64_t tx_entry(const struct pmpt_tx *tx, uint64_t pfn, unsigned index);
 int tx_set_entry(struct pmpt_tx *tx, uint64_t pfn, unsigned index, uint64_t value);
 uint64_t tx_word(const struct pmpt_tx *tx, uint64_t where); /* any other word */
 int tx_set_word(struct pmpt_tx *tx, uint64_t where, uint64_t value);
-/* One reference more (+1) or less (-1) to each of n frames.  kind: what a free frame becomes.  0;
- * PMPT_E_COUNT; PMPT_E_FRAME; -ENOMEM. */
+/* One reference more (+1) or less (-1) to each of n frames.  kind: what a free frame becomes.
+ * 0; PMPT_E_COUNT; PMPT_E_FRAME; -ENOMEM. */
 int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, enum desc_kind kind, int delta);
 /* Reserve frames, after a checkpoint and growth if need be.  0; PMPT_E_NO_FRAMES; ... */
 int tx_frames_take(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn);
@@ -127,6 +133,8 @@ int tx_fresh_table(struct pmpt_tx *tx, bool full, uint64_t *pfn);
 struct fresh *tx_fresh(const struct pmpt_tx *tx, uint64_t pfn);
 /* An owned table that nothing links any more: its frame will be free. */
 int tx_drop_table(struct pmpt_tx *tx, uint64_t pfn);
+/* It unlinks a table over va, named by an entry in a table of this level.  0; -ENOMEM. */
+int tx_cut(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned level);
 /* A bulk transaction changes [va, end) of the space. */
 int tx_range(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t end);
 int tx_check(const struct pmpt_tx *tx); /* 0; PMPT_E_TX_STATE; PMPT_E_FORKED; PMPT_E_READ_ONLY */

@@ -2,20 +2,19 @@
 /* wal -- redo lanes: how a transaction's words become log lines, durable, and then home words.
  *
  * FORMAT	layout.h LINE.  A lane is two halves of half_lines slots; a transaction lies in
- * 		consecutive slots of one half.
+ *		consecutive slots of one half.
  * INVARIANTS	W1 no home word changes before all lines of its transaction are durable
  *		W2 a transaction is committed iff its LAST line (LSN m, n lines) validates and the
- *		n-1 slots before it, in the same half, hold valid
- *		   lines m-n+1 .. m-1, none LAST
+ *		   n-1 slots before it, in the same half, hold valid lines m-n+1 .. m-1, none LAST
  *		W4 checkpoint_lsn passes no transaction that drew its LSNs and is not applied with
- *		its home lines durable (with checkpoint.c)
+ *		   its home lines durable (with checkpoint.c)
  *		W5 LSNs are unique for the life of the pool: none at or above the durable lsn_limit
- *		is drawn
+ *		   is drawn
  *		W6 a half is restarted only when a durable checkpoint_lsn covers all its lines
  *		W7 LSNs are drawn with all locks held, in no larger blocks than the transaction
  *		W9 the room is taken before the caller's commit locks
  * ORDER	low (DRAM) -> draw -> stream lines -> fence (commit point) -> home stores -> dirty
- * 		list -> low = 0.
+ *		list -> low = 0.
  *		Home stores are not flushed: while checkpoint_lsn is below the transaction, recovery
  *		stores them again from the lines.
  * LOCKS	a lane's `busy` is taken after table locks and before descriptor locks; see tx.h.
@@ -183,9 +182,8 @@ static uint64_t ring_size(uint32_t half_lines)
 {
 	uint64_t size = 64;
 
-	while (size <
-	       /* two halves, at most two home lines (or one run) a log line */
-	       4 * (uint64_t)half_lines)
+	/* two halves, at most two home lines (or one run) a log line */
+	while (size < 4 * (uint64_t)half_lines)
 		size *= 2;
 	return size;
 }
@@ -310,8 +308,8 @@ static void lane_stream(struct wal *wal, struct wal_lane *lane, const struct wal
 		done += wal_pack(&line, word + done, n - done);
 		line_seal(wal, &line, slot, first + i, last ? LINE_LAST : 0,
 			  last ? (unsigned)n_lines : 0);
-		pm_stream(&lane->pm, slot, &line,
-			  1); /* any order, torn or whole: each line validates itself */
+		/* any order, torn or whole: each line validates itself */
+		pm_stream(&lane->pm, slot, &line, 1);
 	}
 }
 
@@ -346,23 +344,21 @@ int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *wo
 	pm_step(&lane->pm);
 	lane_stream(wal, lane, word, n, n_lines, first);
 	if (rule_on(RULE_W1_FENCE)) {
-		int rc = pm_fence(
-			/* durability: all lines before any home word is stored [W1].  The commit
-			 * point. */
-			&lane->pm);
+		/* durability: all lines before any home word is stored [W1].  The commit point. */
+		int rc = pm_fence(&lane->pm);
 
 		if (rc)
 			/* low stays: no checkpoint may pass a transaction of unknown fate */
 			return rc;
 	}
-	lane->head +=
-		(uint32_t)n_lines; /* DRAM only: recovery finds the end by scanning the half */
+	/* DRAM only: recovery finds the end by scanning the half */
+	lane->head += (uint32_t)n_lines;
 	lane->last[lane->half] = first + n_lines - 1;
 
 	uint64_t head = atomic_load_explicit(&lane->dirty_head, memory_order_relaxed);
 
-	for (size_t i = 0; i < n;
-	     i++) { /* not flushed: the lines are live until a checkpoint has flushed these */
+	/* not flushed: the lines are live until a checkpoint has flushed these */
+	for (size_t i = 0; i < n; i++) {
 		wal_apply(wal->rg, &lane->pm, word[i].where, word[i].new);
 		head = dirty_add(lane, head, WHERE_OFF(word[i].where) / LINE_BYTES);
 	}

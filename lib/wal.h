@@ -2,8 +2,9 @@
 /* wal -- the write-ahead log: lanes of lines, the bulk lane, LSNs, the checkpoint.
  *
  * The log knows words, not tables: a word is {where, old, new}, see layout.h.  Redo lanes are
- * wal.c, the bulk lane bulk.c, the checkpoint checkpoint.c,
- * what happens at the next open is recovery/replay.c.
+ * wal.c, the bulk lane bulk.c, the checkpoint checkpoint.c, what happens at the next open is
+ * recovery/replay.c.
+ *
  * STATES of a half: open (filled from slot 0) -> full -> covered (durable checkpoint_lsn >=
  * last[half]) -> open.
  */
@@ -16,9 +17,8 @@
 #include "rules.h"
 
 #define LSN_STEP ((uint64_t)1 << 32) /* lsn_limit is raised by this */
-#define LSN_SLACK    \
-	((uint64_t)1 \
-	 << 26) /* and when fewer than this are left: more than all lanes can draw at once */
+/* and when fewer than this are left: more than all lanes can draw at once */
+#define LSN_SLACK ((uint64_t)1 << 26)
 
 /* A word to log.  Callers give them sorted by `where` where they can: contiguous sequences become
  * RUN lines. */
@@ -27,8 +27,8 @@ struct wal_word {
 };
 
 struct wal_lane { /* a redo lane; owned by one committer at a time (busy) */
-	_Alignas(64) _Atomic uint64_t
-		low; /* 0, or no LSN of the transaction in progress is below it [W4] */
+	/* 0, or no LSN of the transaction in progress is below it [W4] */
+	_Alignas(64) _Atomic uint64_t low;
 	_Atomic uint32_t busy;
 	unsigned half;     /* the open half */
 	uint32_t head;     /* its next slot */
@@ -85,16 +85,16 @@ int wal_open(struct wal *wal, struct region *rg, struct mem *mem);
 void wal_close(struct wal *wal);
 
 uint32_t wal_crc_seed(uint64_t salt);
-uint32_t line_crc(uint32_t seed, const struct line *line,
-		  uint64_t slot_off); /* as if its crc field were 0 */
+/* as if its crc field were 0 */
+uint32_t line_crc(uint32_t seed, const struct line *line, uint64_t slot_off);
 /* Make a packed line valid in its slot. */
 void line_seal(const struct wal *wal, struct line *line, const struct line *slot, uint64_t lsn,
 	       unsigned flags, unsigned count);
 /* The line in this slot is VALID (layout.h).  Reads 64 bytes, may be any. */
 bool line_valid(uint32_t seed, const struct line *line, uint64_t slot_off);
 
-/* Log lines that n words need, RUNs found as wal_commit finds them: exact for these words in this
- * order. */
+/* Log lines that n words need, RUNs found as wal_commit finds them: exact for these words in
+ * this order. */
 size_t wal_lines(const struct wal_word *word, size_t n);
 /* The next line's worth of words, a RUN where >= 3 words form one: fills kind and payload, returns
  * how many words it took. */
@@ -102,7 +102,8 @@ size_t wal_pack(struct line *line, const struct wal_word *word, size_t n);
 
 /* Take a lane with room for n lines in its open half, n <= half_lines; checkpoints where it must.
  * Before the caller's commit locks [W9].
- * hint: any number, the preferred lane.  Returns 0; PMPT_E_TX_TOO_LARGE; PMPT_E_IO. */
+ * hint: any number, the preferred lane.
+ * Returns 0; PMPT_E_TX_TOO_LARGE; PMPT_E_IO. */
 int wal_lane_take(struct wal *wal, unsigned hint, size_t n, struct wal_lane **lane);
 void wal_lane_give(struct wal_lane *lane);
 
@@ -144,26 +145,25 @@ size_t bulk_room(const struct wal *wal); /* lines left */
  * Returns 0; PMPT_E_TX_TOO_LARGE (does not fit; nothing happened); PMPT_E_IO. */
 int bulk_batch(struct wal *wal, const struct wal_word *word, size_t n);
 /* The last batch, n may be 0: with LAST; its fence is the commit point.  Then home lines durable,
- * checkpoint over it, bulk_from = 0 durable [W8].
- * All locks stay held until it returns.
+ * checkpoint over it, bulk_from = 0 durable [W8].  All locks stay held until it returns.
  * Returns 0 (committed, finished); PMPT_E_IO. */
 int bulk_commit(struct wal *wal, const struct wal_word *word, size_t n, uint64_t *last);
-/* Old values home, newest first; flush, fence, bulk_from = 0, persist [W8].  Returns 0; PMPT_E_IO. */
+/* Old values home, newest first; flush, fence, bulk_from = 0, persist [W8].
+ * Returns 0; PMPT_E_IO. */
 int bulk_abort(struct wal *wal);
-void bulk_end(
-	struct
-	/* give the lane to another; after bulk_commit or bulk_abort, and after the caller's unlock */
-	wal *wal);
+/* give the lane to another; after bulk_commit or bulk_abort, and after the caller's unlock */
+void bulk_end(struct wal *wal);
 
 /* ---- checkpoint.c ---------------------------------------------------------------------------- */
 
-/* Make home lines durable and advance checkpoint_lsn as far as it may go now.  Returns 0;
- * PMPT_E_IO. */
+/* Make home lines durable and advance checkpoint_lsn as far as it may go now.
+ * Returns 0; PMPT_E_IO. */
 int wal_checkpoint(struct wal *wal);
-/* Until durable checkpoint_lsn >= lsn.  The caller holds no announced low.  Returns 0; PMPT_E_IO. */
+/* Until durable checkpoint_lsn >= lsn.  The caller holds no announced low.
+ * Returns 0; PMPT_E_IO. */
 int wal_checkpoint_to(struct wal *wal, uint64_t lsn);
 /* Make sure that LSNs can be drawn: raises lsn_limit, durably, when fewer than slack are left [W5].
- *  Returns 0; PMPT_E_IO. */
+ * Returns 0; PMPT_E_IO. */
 int wal_limit_ensure(struct wal *wal);
 
 static inline uint64_t wal_checkpointed(const struct wal *wal)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wset -- a set of words by `where`, in the order of their coming; the last can be taken back.
- * A transaction has two: new values of words, and count deltas of descriptors. */
+/* wset -- a set of words by `where`, in the order of their coming; the last can be taken back.  A
+ * transaction has two: new values of words, and count deltas of descriptors. */
 #ifndef PMPT_WSET_H
 #define PMPT_WSET_H
 
@@ -19,12 +19,12 @@ struct wset {
 void wset_init(struct wset *set, struct mem *mem);
 void wset_fini(struct wset *set);
 void wset_clear(struct wset *set); /* keeps its memory unless that grew large */
-struct wal_word *wset_find(const struct wset *set,
-			   uint64_t where); /* NULL: not there; valid until the next wset_add */
+/* NULL: not there; valid until the next wset_add */
+struct wal_word *wset_find(const struct wset *set, uint64_t where);
 /* Add a word that is not there.  Returns 0 or -ENOMEM. */
 int wset_add(struct wset *set, uint64_t where, uint64_t old, uint64_t new);
 void wset_truncate(struct wset *set, size_t n); /* take back the words behind the first n */
-int wset_reserve(struct wset *set,
-		 size_t more); /* so that the next `more` adds cannot fail.  0 or -ENOMEM */
+/* so that the next `more` adds cannot fail.  0 or -ENOMEM */
+int wset_reserve(struct wset *set, size_t more);
 
 #endif

@@ -74,8 +74,8 @@ static void extent_headers(struct check *c, uint64_t n)
 	}
 }
 
-/* *readable: out, what they say can be followed.  Returns 0, or the error of what is no pool at
- * all. */
+/* *readable: out, what they say can be followed.
+ * Returns 0, or the error of what is no pool at all. */
 static int superblock(struct check *c, bool *readable)
 {
 	int rc = region_check(c->rg);

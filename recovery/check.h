@@ -29,8 +29,8 @@ struct check_options {
 };
 
 /* Verify a region that recovery has brought to rest.  Any bytes may be in it.  The counts are added
- * to those in summary.  Returns 0 (see summary->findings); PMPT_E_NOT_POOL, _VERSION, _TRUNCATED;
- * -ENOMEM. */
+ * to those in summary.
+ * Returns 0 (see summary->findings); PMPT_E_NOT_POOL, _VERSION, _TRUNCATED; -ENOMEM. */
 int check_region(struct region *rg, struct mem *mem, const struct check_options *o,
 		 struct pmpt_check *summary);
 /* Its two halves, for a region with a log to replay: superblock, extents and log as they were
@@ -85,12 +85,13 @@ struct check_image {
 		uint64_t from, bytes;
 	} part[CHECK_PARTS_MAX]; /* of the file, in pages */
 	uint64_t bytes;
-	char *base;         /* private, writable: what is stored there stays there */
-	const char *shared; /* the file as it is */
+	uint64_t file_bytes; /* the same with what is no whole page */
+	char *base;          /* private, writable: what is stored there stays there */
+	const char *shared;  /* the file as it is */
 };
 
-/* Open a pool file, or the parts of a pool set.  Returns 0; negated errno; PMPT_E_NOT_POOL,
- * _MEDIUM. */
+/* Open a pool file, or the parts of a pool set.
+ * Returns 0; negated errno; PMPT_E_NOT_POOL, _TRUNCATED, _MEDIUM. */
 int check_image_open(struct check_image *im, const char *path);
 void check_image_close(struct check_image *im);
 /* Does a process have it open?  If not, none can until the image is closed.  0; negated errno. */

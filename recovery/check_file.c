@@ -6,7 +6,7 @@
  * A live pool is looked at in the same way.  Its superblock and lanes are copied first, and
  * compared with the file at the end of a pass: nothing was committed meanwhile iff they are the
  * same, and then what was checked is what a crash in that moment would have left.  Findings must
- * stand in two such passes in a row. An open bulk transaction changes homes all the time:
+ * stand in two such passes in a row.  An open bulk transaction changes homes all the time:
  * inconclusive.
  */
 #include <string.h>
@@ -14,12 +14,12 @@
 
 #include "check.h"
 #include "error.h"
+#include "obj_file.h"
 #include "replay.h"
 #include "vec.h"
 
 #define PASSES       6
 #define SEARCH_BYTES ((uint64_t)64 << 20) /* the superblock is looked for in these */
-#define OBJ_ROOT_OFF 0x1800               /* where libpmemobj keeps the offset of its root object */
 
 struct held {
 	const char *rule;
@@ -60,8 +60,10 @@ static int find_sb(struct job *j)
 	uint64_t root = 0, magic = 0, step = (uint64_t)1 << 20;
 	char *block;
 
-	if (rg->bytes >= OBJ_ROOT_OFF + sizeof(root))
-		memcpy(&root, rg->base + OBJ_ROOT_OFF, sizeof(root));
+	if (rg->bytes < OBJ_ROOT + sizeof(root))
+		return error_set(PMPT_E_TRUNCATED, "%lu bytes are less than a pool's header",
+				 j->im.file_bytes);
+	memcpy(&root, rg->base + OBJ_ROOT, sizeof(root));
 	rg->sb_off = (root + LINE_BYTES - 1) & ~(uint64_t)(LINE_BYTES - 1);
 	if (root && is_sb(rg, rg->sb_off, false))
 		return 0;
@@ -79,8 +81,8 @@ static int find_sb(struct job *j)
 	mem_free(&j->mem, block, step);
 	if (!magic && root >= rg->bytes)
 		return error_set(PMPT_E_TRUNCATED,
-				 "%#lx bytes, the superblock should be at offset %#lx", rg->bytes,
-				 root);
+				 "%lu bytes, the superblock should be at offset %#lx",
+				 j->im.file_bytes, root);
 	rg->sb_off = magic;
 	return magic ? 0
 		     : error_set(PMPT_E_NOT_POOL, "no libpmpt superblock in the first %#lx bytes",
@@ -186,8 +188,8 @@ static int pass(struct job *j)
 	int rc = check_image_map(&j->im);
 
 	j->rg = (struct region){ .base = j->im.base, .bytes = j->im.bytes };
-	pm_medium_init(&j->rg.medium, j->rg.base, j->rg.bytes,
-		       PM_CACHE_LINE); /* the copy need not be durable */
+	/* the copy need not be durable */
+	pm_medium_init(&j->rg.medium, j->rg.base, j->rg.bytes, PM_CACHE_LINE);
 	if (!rc)
 		rc = find_sb(j);
 	if (rc)
@@ -205,6 +207,9 @@ static int pass(struct job *j)
 	j->moved = !rc && j->live && word_load(&sb->bulk_from);
 	if (!j->moved)
 		rc = check_region_log(&j->rg, &j->mem, &j->own, j->sum);
+	if (rc == PMPT_E_TRUNCATED) /* said again with bytes, where the region has pages */
+		rc = error_set(rc, "%lu bytes, the superblock at offset %#lx says %lu",
+			       j->im.file_bytes, j->rg.sb_off, sb->pool_bytes);
 	if (!rc && !j->moved && !j->sum->findings)
 		rc = recover_and_check(j);
 	if (!rc && j->live && !j->moved && !region_check(&j->rg))
@@ -245,19 +250,21 @@ int pmpt_check(const char *path, void (*fn)(void *ctx, const struct pmpt_finding
 
 	if (!path)
 		return error_set(-EINVAL, "no path");
-	if (!__builtin_cpu_supports("sse4.2"))
-		return error_set(
-			PMPT_E_CPU,
-			"this processor lacks SSE4.2, whose crc32 instruction the log needs");
+	rc = crc32c_check();
+	if (rc)
+		return rc;
 	rc = mem_init(&j.mem);
 	if (rc)
 		return rc;
 	rc = check_image_open(&j.im, path);
-	if (!rc)
+	if (!rc) {
 		rc = live_passes(&j);
-	if (!rc && !j.live) {
-		j.own.finding = tell;
-		rc = pass(&j);
+		if (!rc && !j.live) {
+			j.own.finding = tell;
+			rc = pass(&j);
+		}
+		if (rc)
+			(void)error_in(rc, path);
 	}
 	check_image_close(&j.im);
 	mem_free(&j.mem, j.held, j.room_held * sizeof(*j.held));

@@ -63,8 +63,8 @@ static void behind(struct scan *s, const struct line *line)
 	uint64_t tail = line->lsn - s->at;
 	bool same = !s->behind || tail == s->tail;
 
-	same = same && !s->last &&
-	       tail + s->stop > s->previous; /* the LSN that the stop's slot would have */
+	/* the LSN that the stop's slot would have */
+	same = same && !s->last && tail + s->stop > s->previous;
 	same = same && (!s->chain || tail + s->stop == s->previous + 1);
 	if (!s->bulk && (line->flags & LINE_LAST))
 		same = same && line->count > s->at - s->stop;
@@ -295,6 +295,18 @@ static bool aims_well(const struct log *l, uint64_t where, uint64_t count, bool 
 	}
 }
 
+/* What a wrong aim violates: F7 when it is a data frame in use. */
+static const char *aim_rule(const struct log *l, uint64_t where)
+{
+	uint64_t pfn = WHERE_OFF(where) >> FRAME_SHIFT;
+	const struct extent *e = extents_find(&l->extents, pfn);
+	uint64_t desc = e ? word_load(region_at(l->c->rg, extent_desc_off(e, pfn))) : 0;
+
+	return WHERE_CLASS(where) == WHERE_ENTRY && desc_count(desc) && desc_kind(desc) == DESC_DATA
+		       ? "F7"
+		       : "log";
+}
+
 static int check_aim(struct log *l, const struct line *line, uint64_t off, bool bulk)
 {
 	bool run = line->kind == LINE_RUN;
@@ -305,7 +317,7 @@ static int check_aim(struct log *l, const struct line *line, uint64_t off, bool 
 		uint64_t spare = run ? line->run.where >> 61 : where >> 52;
 
 		if (spare || !aims_well(l, where, count, bulk))
-			check_found(l->c, "log", off,
+			check_found(l->c, aim_rule(l, where), off,
 				    "LSN %lu aims at %#lx, class %u, %u words: no such place",
 				    line->lsn, WHERE_OFF(where), WHERE_CLASS(where), count);
 	}

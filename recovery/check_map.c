@@ -13,6 +13,8 @@
 
 #include "check.h"
 #include "error.h"
+#include "low_fds.h"
+#include "obj_file.h"
 
 #define SET_SIGNATURE  "PMEMPOOLSET"
 #define SET_LINE_BYTES 8192
@@ -37,11 +39,12 @@ static int part_open(struct check_image *im, const char *path, uint64_t header)
 	if (fstat(fd, &st))
 		return error_set(-errno, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return error_set(PMPT_E_MEDIUM, "%s is no regular file", path);
+		return error_set(PMPT_E_MEDIUM, "%s: no regular file", path);
 	im->part[i].from = header;
 	im->part[i].bytes = (uint64_t)st.st_size & ~(FRAME_BYTES - 1);
 	im->part[i].bytes -= im->part[i].bytes < header ? im->part[i].bytes : header;
 	im->bytes += im->part[i].bytes;
+	im->file_bytes += (uint64_t)st.st_size < header ? 0 : (uint64_t)st.st_size - header;
 	return 0;
 }
 
@@ -49,7 +52,8 @@ static int part_open(struct check_image *im, const char *path, uint64_t header)
 static int set_line(struct check_image *im, char *line, uint64_t *header)
 {
 	char *save = NULL, *first = strtok_r(line, " \t\r\n", &save),
-	     *second = strtok_r(NULL, " \t\r\n", &save);
+	     *second = strtok_r(NULL, " \t\r\n", &save), text[128];
+	int rc;
 
 	if (!first || *first == '#')
 		return 0;
@@ -64,8 +68,9 @@ static int set_line(struct check_image *im, char *line, uint64_t *header)
 		return error_set(
 			PMPT_E_MEDIUM,
 			"the pool set has the line '%s', expected a size and an absolute path",
-			first);
-	return part_open(im, second, im->n_parts ? *header : 0);
+			error_text(text, sizeof(text), first));
+	rc = part_open(im, second, im->n_parts ? *header : 0);
+	return rc || im->n_parts > 1 ? rc : obj_signature_check(second, im->part[0].fd);
 }
 
 static int set_open(struct check_image *im, const char *path)
@@ -84,21 +89,31 @@ static int set_open(struct check_image *im, const char *path)
 	return rc;
 }
 
+/* Where a standard descriptor is closed, a part must not become it: see low_fds.h. */
 int check_image_open(struct check_image *im, const char *path)
 {
 	char signature[sizeof(SET_SIGNATURE)] = "";
-	int rc;
+	struct low_fds low;
+	int rc = low_fds_hold(&low);
 
 	*im = (struct check_image){ 0 };
+	if (rc)
+		return rc;
 	rc = part_open(im, path, 0);
 	if (!rc && pread(im->part[0].fd, signature, sizeof(signature) - 1, 0) > 0 &&
 	    !strcmp(signature, SET_SIGNATURE)) {
 		check_image_close(im);
 		*im = (struct check_image){ 0 };
 		rc = set_open(im, path);
+	} else if (!rc) {
+		rc = obj_signature_check(path, im->part[0].fd);
 	}
+	low_fds_release(&low);
+	if (!rc && im->n_parts == 0)
+		rc = error_set(PMPT_E_NOT_POOL, "%s: a pool set without parts", path);
 	if (!rc && im->bytes == 0)
-		rc = error_set(PMPT_E_NOT_POOL, "%s has no page of content", path);
+		rc = error_set(PMPT_E_TRUNCATED, "%s: %lu bytes are less than a pool's header",
+			       path, im->file_bytes);
 	if (rc)
 		check_image_close(im);
 	return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* check_tree -- the verifier's walk: directory, tables, and whether every count is what was
- * reached.
+/* check_tree -- the verifier's walk: directory, tables, and whether every count is what
+ * was reached.
  *
  * The walk enters each table once, however often and from wherever it is linked, and keeps its
  * place in an array of four: loops and garbage cannot lead it astray.  Each word is read once.

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* replay -- recovery: scan the log, check every target, redo, undo, and make the log dead.
  *
- * ORDER	S1 scan and check: nothing is stored before every live line is known to aim where it
- * 		may
+ * ORDER	S1 scan and check: nothing is stored before every live line is known to aim where
+ *		   it may
  *		S2 redo in LSN order, undo the open bulk transaction newest first -> flush -> F1
  *		S3 checkpoint_lsn = lsn_limit - 1, lsn_limit raised (either order) -> F2: every line
- *		ever written in a redo lane is dead, unseen [W5]
+ *		   ever written in a redo lane is dead, unseen [W5]
  *		S4 bulk_from = 0 -> F3.  After S3: with checkpoint_lsn not durable, redo lines older
- *		than a committed bulk transaction are still
- *		live and would be replayed without it [W8]
+ *		   than a committed bulk transaction are still live and would be replayed without
+ *		   it [W8]
  * INVARIANTS	W2 (what counts as committed), W3 (values are absolute: a crash anywhere in here is
- * 		harmless), W5.
+ *		harmless), W5.
  * SOURCES: design.md section 8.
  */
 #include "replay.h"
@@ -21,7 +21,8 @@
 #include "sort.h"
 #include "vec.h"
 
-struct item {         /* lines of a committed transaction, in consecutive slots */
+/* lines of a committed transaction, in consecutive slots */
+struct item {
 	uint64_t lsn; /* of the first */
 	const struct line *line;
 	uint64_t n;
@@ -223,8 +224,8 @@ static bool noted_table(const struct replay *r, uint64_t pfn)
 }
 
 /* A frame that an entry line may name: a table, past (its descriptor keeps the kind), present, or
- * to be.  The open bulk transaction logs its counts
- * at its end only, so its fresh tables are still free frames: to undo stores in them is harmless. */
+ * to be.  The open bulk transaction logs its counts at its end only, so its fresh tables are still
+ * free frames: to undo stores in them is harmless. */
 static bool table_ok(const struct replay *r, uint64_t desc_off, uint64_t pfn, bool undo)
 {
 	uint64_t desc = word_load(region_at(r->rg, desc_off));
@@ -412,10 +413,8 @@ static int end_bulk(struct replay *r)
 	if (!r->bulk_from)
 		return 0;
 	pm_store(&r->pm, &r->sb->bulk_from, 0);
-	return pm_persist(
-		&r->pm, &r->sb->bulk_from,
-		/* F3 durability: before an LSN is drawn; a stale bulk_from revives lines */
-		sizeof(pm_word));
+	/* F3 durability: before an LSN is drawn; a stale bulk_from revives lines */
+	return pm_persist(&r->pm, &r->sb->bulk_from, sizeof(pm_word));
 }
 
 static int end_log(struct replay *r, uint64_t step)
@@ -432,10 +431,9 @@ static int end_log(struct replay *r, uint64_t step)
 	pm_flush(&r->pm, &r->sb->checkpoint_lsn, sizeof(pm_word));
 	pm_store(&r->pm, &r->sb->lsn_limit, limit + step);
 	pm_flush(&r->pm, &r->sb->lsn_limit, sizeof(pm_word));
-	rc = pm_fence(
-		/* F2 durability: all lines dead before bulk_from = 0 [W8] and before an LSN is
-		 * drawn [W5] */
-		&r->pm);
+	/* F2 durability: all lines dead before bulk_from = 0 [W8] and before an LSN is
+	 * drawn [W5] */
+	rc = pm_fence(&r->pm);
 	return rc || !rule_on(RULE_W8_RECOVERY_ORDER) ? rc : end_bulk(r);
 }
 

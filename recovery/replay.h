@@ -8,11 +8,11 @@
 
 #include "wal.h"
 
-/* Recover a region whose superblock region_check() accepted.  Checks every `where` before the first
- * store.
+/* Recover a region whose superblock region_check() accepted.  Checks every `where` before the
+ * first store.
  * step: how far lsn_limit is raised (LSN_STEP).  Memory in proportion to the log.
- * Returns 0; PMPT_E_CORRUPT (a live line aims where it may not: nothing was stored); PMPT_E_IO;
- * -ENOMEM. */
+ * Returns 0; PMPT_E_CORRUPT (a live line aims where it may not: nothing was stored);
+ * PMPT_E_IO; -ENOMEM. */
 int replay(struct region *rg, struct mem *mem, uint64_t step, struct pmpt_recovery *report);
 
 #endif

@@ -27,7 +27,9 @@ run_one='
 	if [ $code = 0 ]; then echo "  ok    $name (${secs}s)"; else echo "  FAIL  $name (${secs}s, exit $code)"; fi
 	[ $code = 0 ] || { sed "s/^/        /" "'"$out"'/$name.out" | tail -n 60; echo "        replay: BUILD=$BUILD $*"; }
 '
-list=$(for t in $programs $scripts; do case "$t" in *"$only"*) echo "$t" ;; esac; done)
+# a program whose source is gone is left over from an older tree
+there() { case "$1" in *.sh) ;; *) [ -f "tests/${1#"$BUILD"/test/}.c" ] ;; esac; }
+list=$(for t in $programs $scripts; do case "$t" in *"$only"*) ! there "$t" || echo "$t" ;; esac; done)
 export BUILD
 [ -n "$list" ] && printf '%s\n' "$list" | xargs -P "$(nproc)" -I{} sh -c "$run_one" _ {}
 

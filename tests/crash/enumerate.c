@@ -169,9 +169,8 @@ static void on_fence(const struct pm_event *e)
 		struct pending *p = m->pending[i];
 
 		if (p->stream == e->pm) {
-			p->base =
-				/* no line is streamed and stored to between two fences */
-				p->streams;
+			/* no line is streamed and stored to between two fences */
+			p->base = p->streams;
 			p->stream = NULL;
 			p->streamed = 0;
 			p->group = 0;

@@ -18,7 +18,7 @@
 #include "pool.h"
 #include "replay.h"
 
-#define RUN_BYTES (((uint64_t)2 << 20) + ((uint64_t)96 << FRAME_SHIFT))
+#define RUN_BYTES (((uint64_t)2 << 20) + ((uint64_t)160 << FRAME_SHIFT)) /* most frames: 160 */
 
 struct operation { /* what a program has done so far, for the oracle */
 	enum { OP_BEGUN, OP_COMMITTING, OP_RETURNED, OP_ABORTED } state;
@@ -46,8 +46,10 @@ struct program {
 	/* NULL: the recovered image is one that the history allows; else what is wrong. */
 	const char *(*check)(struct region *rg, const struct history *h);
 	unsigned depth; /* crashes in a row inside recovery; 0: 2 */
-	bool collapse; /* all invalid contents of a log slot are one: what a slot that does not validate holds makes no difference to
-			     recovery.  Not for programs that go on: there it may be completed. */
+	/* all invalid contents of a log slot are one: what a slot that does not validate holds
+	 * makes no difference to recovery.  Not for programs that go on: there it may be
+	 * completed. */
+	bool collapse;
 };
 
 struct outcome {
@@ -72,7 +74,8 @@ void unrecorded(struct region *rg, void (*fn)(struct region *rg));
 /* Run fn once, at the nth event (stores, flushes, streams, fences, steps) from now: another
  * thread's turn. */
 void interleave(unsigned nth, void (*fn)(void));
-/* Start fn now and stop it at its jth event; after k events of the caller's it goes on to its end. */
+/* Start fn now and stop it at its jth event; after k events of the caller's it goes on to
+ * its end. */
 void interleave_split(unsigned j, unsigned k, void (*fn)(void));
 void interleave_finish(void); /* let it run to its end now */
 /* The program itself found what is wrong. */

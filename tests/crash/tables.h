@@ -15,11 +15,10 @@
 #define STATES    24
 #define ANY_FRAME UINT64_MAX
 extern uint64_t probe[2][PROBES]; /* addresses of each actor, 0: none */
-extern uint64_t state[2][STATES]
-		     [PROBES]; /* after each call: leaf frames, 0: not mapped; ANY_FRAME: any */
-extern uint64_t
-	/* not 0: what the first 8 words of the data page at PATTERN_VA hold, when it is mapped */
-	pattern;
+/* after each call: leaf frames, 0: not mapped; ANY_FRAME: any */
+extern uint64_t state[2][STATES][PROBES];
+/* not 0: what the first 8 words of the data page at PATTERN_VA hold, when it is mapped */
+extern uint64_t pattern;
 #define PATTERN_VA (5 * P2M)
 extern struct pmpt_pool *pool;
 extern struct pmpt_space *space;

@@ -236,8 +236,8 @@ static void runs_run(struct region *rg)
 		wal_lane_give(lane);
 		returned();
 	}
-	assert_int_equal(wal_checkpoint(words_wal),
-			 0); /* else the redo lines mend what an undo leaves */
+	/* else the redo lines mend what an undo leaves */
+	assert_int_equal(wal_checkpoint(words_wal), 0);
 	/* undone: as it was */
 	assert_int_equal(bulk_begin(words_wal), 0);
 	run_set(w, 8, 300, 900);
@@ -311,8 +311,8 @@ static void counts_run(struct region *rg)
 		expect_trace(&lane->pm, (n + 1) / 2, 0, 1);
 		wal_lane_give(lane);
 	}
-	memset(&trace, 0,
-	       sizeof(trace)); /* a checkpoint: three home lines, its own word, two fences */
+	/* a checkpoint: three home lines, its own word, two fences */
+	memset(&trace, 0, sizeof(trace));
 	pm_init(&words_wal->pm, &rg->medium);
 	assert_int_equal(wal_checkpoint(words_wal), 0);
 	expect_trace(&words_wal->pm, 0, 4, 2);

@@ -55,8 +55,8 @@ static void contiguous_run(struct region *rg)
 	redo1(0, 0, 1);
 	redo1(0, 1, 1);
 	redo1(0, 2, 1);
-	redo(0, SETS({ 0, 2 }, { 3, 2 },
-		     { 4, 2 })); /* the other half; word 0 is newer than in the line in slot 0 */
+	/* the other half; word 0 is newer than in the line in slot 0 */
+	redo(0, SETS({ 0, 2 }, { 3, 2 }, { 4, 2 }));
 	checkpoint();
 	redo(0, SETS({ 5, 3 }, { 6, 3 }, { 7, 3 }));
 	redo(0, SETS({ 5, 4 }, { 6, 4 }, { 7, 4 })); /* slot 0 of the first half again */
@@ -98,8 +98,8 @@ static void test_w4_homes(void **state)
 	bites(RULE_W4_FENCE, &simple_checkpoint);
 }
 
-/* A checkpoint at every step of a commit: the LSN is drawn, the line not fenced, or fenced and not
- * stored. */
+/* A checkpoint at every step of a commit: the LSN is drawn, the line not fenced, or fenced and
+ * not stored. */
 static void low_run(struct region *rg)
 {
 	words_open(rg);
@@ -170,8 +170,8 @@ static void monotone_run(struct region *rg)
 	redo1(0, 1, 2);
 	checkpoint();
 	for (unsigned i = 0; i < 8; i++)
-		redo1(0, 2 + i % 2,
-		      10 + i); /* both halves of lane 0 anew: the line of word 1 = 2 is gone */
+		/* both halves of lane 0 anew: the line of word 1 = 2 is gone */
+		redo1(0, 2 + i % 2, 10 + i);
 	interleave_finish();
 	redo1(1, 4, 1);
 	words_close();

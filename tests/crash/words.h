@@ -25,7 +25,8 @@ void bulk_start(void);
 void bulk_set(unsigned n, const struct set *set);
 void bulk_finish(unsigned n, const struct set *set);
 void bulk_undo(void);
-/* In go_on: of what was under way at the crash the recovered image tells whether it was committed. */
+/* In go_on: of what was under way at the crash the recovered image tells whether it was
+ * committed. */
 void settle(struct region *rg);
 /* The oracle: returned transactions are there in the order of their commits, one under way wholly
  * or not at all, others not. */

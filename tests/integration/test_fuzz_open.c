@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_fuzz_open -- 500 random flips in our own parts of a real pool file (libpmemobj's metadata is
  * not ours to survive): the verifier reads it without a byte changed, a child process opens it,
- * looks around and closes it. Success or a named error; and what the verifier finds nothing wrong
- * with, opens. The pool was left by a killed process, so there is a log to replay.
+ * looks around and closes it.  Success or a named error; and what the verifier finds nothing wrong
+ * with, opens.  The pool was left by a killed process, so there is a log to replay.
  */
 #include <fcntl.h>
 #include <setjmp.h>

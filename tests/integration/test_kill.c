@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_kill -- 100 rounds of SIGKILL: a child storms a real pool on tmpfs from two threads and acknowledges each commit over a pipe; after each kill every
- * acknowledged transaction is there, none half there, and the verifier finds nothing. */
+/* test_kill -- 100 rounds of SIGKILL: a child storms a real pool on tmpfs from two threads and
+ * acknowledges each commit over a pipe; after each kill every acknowledged transaction is there,
+ * none half there, and the verifier finds nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,8 @@
 
 static char path[64];
 
-/* Thread t's transaction n: PAGES pages in two tables get frame n, its user word n; every 7th maps and unmaps frames of the pool too. */
+/* Thread t's transaction n: PAGES pages in two tables get frame n, its user word n; every 7th maps
+ * and unmaps frames of the pool too. */
 static uint64_t va_of(unsigned t, unsigned i)
 {
 	return ((uint64_t)(t + 1) << 30) + (i % 2 ? (uint64_t)2 << 20 : 0) + ((uint64_t)i << 12);
@@ -152,8 +154,8 @@ static void test_kill(void **state)
 			_exit(1);
 		}
 		close(fd[1]);
-		while (read(fd[0], ack, sizeof(ack)) ==
-		       sizeof(ack)) { /* to the end: what was acknowledged before the kill counts */
+		/* to the end: what was acknowledged before the kill counts */
+		while (read(fd[0], ack, sizeof(ack)) == sizeof(ack)) {
 			acked[ack[0]] = ack[1] > acked[ack[0]] ? ack[1] : acked[ack[0]];
 			if (++got == wanted)
 				kill(pid, SIGKILL);

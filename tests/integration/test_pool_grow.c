@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_pool_grow -- sparse pools: extents are taken as they are needed; libpmemobj and we store only
- * where blocks were made to exist before; and a full file system is -ENOSPC, never a fault. */
+/* test_pool_grow -- sparse pools: extents are taken as they are needed; libpmemobj and we store
+ * only where blocks were made to exist before; and a full file system is -ENOSPC, never a fault. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -17,7 +17,7 @@
 #include "pool_file.h"
 #include "pool_obj.h"
 
-/* ---- blocks that were made to exist ----------------------------------------------------------- */
+/* ---- blocks that were made to exist ---------------------------------------------------------- */
 
 struct pages {
 	uint64_t first, end;
@@ -42,8 +42,8 @@ static int by_first(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* Of the file, each page that has blocks was made: their numbers are the same.  tmpfs tells them
- * exactly. */
+/* Of the file, each page that has blocks was made: their numbers are the same.  tmpfs tells
+ * them exactly. */
 static void expect_only_made(void)
 {
 	uint64_t pages = 0, at = 0;
@@ -60,7 +60,7 @@ static void expect_only_made(void)
 	assert_int_equal((uint64_t)st.st_blocks / 8, pages);
 }
 
-/* ---- sparse ----------------------------------------------------------------------------------- */
+/* ---- sparse ---------------------------------------------------------------------------------- */
 
 static void expect_usable(pmpt_pool *pool, const char *name)
 {
@@ -92,8 +92,8 @@ static pmpt_pool *create_sparse(uint64_t bytes)
 	OK(pmpt_create(path, &config, &pool));
 	OK(pmpt_stats(pool, &stats));
 	assert_int_equal(stats.pool_bytes, bytes);
-	assert_in_range(stats.frames, PMPT_EXTENT_BYTES / 4096,
-			PMPT_EXTENT_BYTES / 4096 + 63); /* whole chunks of 256 KiB */
+	/* whole chunks of 256 KiB */
+	assert_in_range(stats.frames, PMPT_EXTENT_BYTES / 4096, PMPT_EXTENT_BYTES / 4096 + 63);
 	assert_int_equal(pool->rg->bytes, bytes);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, bytes);
@@ -202,7 +202,7 @@ static void test_crash_between(void **state)
 	OK(pmpt_close(pool));
 }
 
-/* ---- a file system that is full --------------------------------------------------------------- */
+/* ---- a file system that is full -------------------------------------------------------------- */
 
 static int setup_full(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_pool_obj -- pools on files, on tmpfs and on an ordinary file system: made, opened, and what a
- * creation that fails leaves behind: nothing. */
+/* test_pool_obj -- pools on files, on tmpfs and on an ordinary file system: made, opened, and what
+ * a creation that fails leaves behind: nothing. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -143,7 +143,7 @@ static void test_two(void **state)
 	OK(pmpt_close(b));
 }
 
-/* ---- create refuses, and leaves nothing ------------------------------------------------------- */
+/* ---- create refuses, and leaves nothing ------------------------------------------------------ */
 
 static void test_bad_config(void **state)
 {

@@ -44,10 +44,14 @@ static void test_not_pool(void **state)
 	expect_open(PMPT_E_NOT_POOL, "PMEMOBJ");
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	expect_open(PMPT_E_NOT_POOL, "neither");
+	expect_open(PMPT_E_MEDIUM, "pool: no regular file");
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(mkdir(path, 0700), 0);
-	expect_open(-EISDIR, path);
+	expect_open(PMPT_E_MEDIUM, "pool: no regular file");
+	(void)snprintf(path, sizeof(path), "/dev/null");
+	expect_open(PMPT_E_MEDIUM, "/dev/null: no regular file");
+	(void)snprintf(path, sizeof(path), "/dev/zero");
+	expect_open(PMPT_E_MEDIUM, "/dev/zero: no regular file");
 }
 
 /* Pools of libpmemobj, but of other programs, of another format, or never finished. */
@@ -120,7 +124,7 @@ static void test_truncated(void **state)
 	OK(pmpt_close(pool));
 }
 
-/* ---- a pool whose superblock is not right ----------------------------------------------------- */
+/* ---- a pool whose superblock is not right ---------------------------------------------------- */
 
 static uint64_t sb_off(void)
 {
@@ -159,14 +163,23 @@ static void test_superblock(void **state)
 	expect_open(PMPT_E_NOT_POOL, "no superblock");
 }
 
-/* libpmemobj's own header is not right: it says so, we pass it on. */
+/* libpmemobj's own header is not right: it says so, we pass it on.  Its root object is looked at
+ * before. */
 static void test_header(void **state)
 {
+	uint64_t root;
+
 	(void)state;
 	need_place();
 	make_pool();
+	root = sb_off() + ((uint64_t)1 << 33);
+	write_at(path, 0x1800, &root, sizeof(root));
+	expect_open(PMPT_E_CORRUPT, "offset 0x1800");
+	assert_int_equal(unlink(path), 0);
+	make_pool();
 	write_at(path, 100, "\xff\xff\xff", 3);
-	expect_open(PMPT_E_CORRUPT, "pmemobj_open");
+	expect_open(PMPT_E_CORRUPT, "pmemobj_open: ");
+	assert_true(strlen(strstr(pmpt_errormsg(), "pmemobj_open: ")) > 20);
 }
 
 /* What the superblock says of an extent that is not in use is not believed. */
@@ -191,7 +204,7 @@ static void test_extent_not_in_use(void **state)
 	}
 }
 
-/* ---- in use, gone ----------------------------------------------------------------------------- */
+/* ---- in use, gone ---------------------------------------------------------------------------- */
 
 static void test_in_use(void **state)
 {

@@ -3,8 +3,8 @@
  * beside readers, a checkpointer and bulk transactions; meant for ThreadSanitizer as well.
  *
  * Frames are few, so that those freed are soon in use again: a table as data, full of what looks
- * like links, data as a table.  No thread may meet anything but the errors of its calls, and what is
- * left in the end the verifier counts.
+ * like links, data as a table.  No thread may meet anything but the errors of its calls, and what
+ * is left in the end the verifier counts.
  */
 #include <setjmp.h>
 #include <stdarg.h>

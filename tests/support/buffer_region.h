@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* buffer_region -- a region over anonymous memory, aligned to 2 MiB as a real pool's is, with a page
- * that traps on either side. */
+/* buffer_region -- a region over anonymous memory, aligned to 2 MiB as a real pool's is, with a
+ * page that traps on either side. */
 #ifndef BUFFER_REGION_H
 #define BUFFER_REGION_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* fuzz -- random numbers that can be had again: each round has its own, from seed, target and
- * round. PMPT_FUZZ_SEED=n repeats a run; PMPT_FUZZ_ONLY=target:round one round of it. */
+ * round.  PMPT_FUZZ_SEED=n repeats a run; PMPT_FUZZ_ONLY=target:round one round of it. */
 #ifndef FUZZ_H
 #define FUZZ_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* image -- a small healthy pool on a buffer, stored word by word without the library's map path:
  * two extents, two spaces with leaves of every size, one space being deleted, a log with dead and
- * live lines. The buffer lies between pages that trap.
+ * live lines.  The buffer lies between pages that trap.
  */
 #ifndef IMAGE_H
 #define IMAGE_H
@@ -18,8 +18,8 @@ struct image {
 	struct sb *sb;
 	struct space_record *record; /* 0: "alpha", 1: "beta", 2: being deleted, then free ones */
 	uint64_t next;               /* the next frame to give out */
-	uint64_t a[5],
-		b[5];     /* tables of alpha by level: over address 0, and over the last 512 GiB */
+	/* tables of alpha by level: over address 0, and over the last 512 GiB */
+	uint64_t a[5], b[5];
 	uint64_t c[5];    /* of beta */
 	uint64_t deleted; /* PML4 of the space being deleted */
 	uint64_t data;    /* 10 data frames, mapped by a[1] 0..9 */

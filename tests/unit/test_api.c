@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_api -- every call on tables, transactions and spaces as the header documents it, its errors, and golden counts of lines and fences. */
+/* test_api -- every call on tables, transactions and spaces as the header documents it, and its
+ * errors.  (What it costs: test_golden; every misuse: test_misuse.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +47,7 @@ static uint64_t frame_at(uint64_t va)
 #define ok(x)       assert_int_equal(x, 0)
 #define fails(x, e) assert_int_equal(x, e)
 
-/* ---- ranges and flags -------------------------------------------------------------------------------------------- */
+/* ---- ranges and flags ------------------------------------------------------------------------ */
 
 static void test_addresses(void **state)
 {
@@ -72,8 +73,8 @@ static void test_addresses(void **state)
 		fails(pmpt_move(NULL, c.space, bad[i].va, c.space, P1G, bad[i].n * P4K),
 		      PMPT_E_ADDRESS);
 	}
-	fails(pmpt_map(NULL, c.space, P4K, 1, 512, RE | PMPT_2M),
-	      PMPT_E_ADDRESS); /* not aligned to the huge page */
+	/* not aligned to the huge page */
+	fails(pmpt_map(NULL, c.space, P4K, 1, 512, RE | PMPT_2M), PMPT_E_ADDRESS);
 	fails(pmpt_map(NULL, c.space, P2M, 1, 511, RE | PMPT_2M), PMPT_E_FRAME);
 	fails(pmpt_collapse(NULL, c.space, P4K, PMPT_2M), PMPT_E_ADDRESS);
 	fails(pmpt_lookup(c.space, 0x800000000000, &e), PMPT_E_ADDRESS);
@@ -94,7 +95,7 @@ static void test_addresses(void **state)
 	assert_int_equal(frame_at(0), 0);
 }
 
-/* ---- map, protect, access ---------------------------------------------------------------------------------------- */
+/* ---- map, protect, access -------------------------------------------------------------------- */
 
 static void test_map_query(void **state)
 {
@@ -119,14 +120,14 @@ static void test_map_query(void **state)
 	ok(pmpt_query(c.space, P1G + 12345 * P4K, &m));
 	assert_int_equal(m.page_bytes, P1G);
 	assert_int_equal(m.level, 3);
-	fails(pmpt_map(NULL, c.space, P1G + P4K, 1, 9, RE),
-	      PMPT_E_MAPPED); /* a huge page is in the way */
+	/* a huge page is in the way */
+	fails(pmpt_map(NULL, c.space, P1G + P4K, 1, 9, RE), PMPT_E_MAPPED);
 	ok(pmpt_map(NULL, c.space, P1G + P4K, 1, 9, RE | PMPT_REPLACE)); /* split twice */
 	assert_int_equal(frame_at(P1G + P4K), 9);
 	assert_int_equal(frame_at(P1G + 2 * P4K), (1 << 18) + 2);
 	assert_int_equal(frame_at(P1G + P2M), (1 << 18) + 512);
-	ok(pmpt_map(NULL, c.space, P1G, 1, 1 << 18,
-		    RE | PMPT_1G | PMPT_REPLACE)); /* the whole subtree is replaced */
+	/* the whole subtree is replaced */
+	ok(pmpt_map(NULL, c.space, P1G, 1, 1 << 18, RE | PMPT_1G | PMPT_REPLACE));
 	assert_int_equal(frame_at(P1G + P4K), (1 << 18) + 1);
 }
 
@@ -153,7 +154,7 @@ static void test_access(void **state)
 	ok(pmpt_access(c.space, P4K, PMPT_W)); /* nothing of it happened */
 }
 
-/* ---- unmap, split, collapse, move: tables come and go ------------------------------------------------------------- */
+/* ---- unmap, split, collapse, move: tables come and go ---------------------------------------- */
 
 static void test_tables(void **state)
 {
@@ -169,8 +170,8 @@ static void test_tables(void **state)
 	fails(pmpt_collapse(NULL, c.space, 2 * P2M, PMPT_2M), PMPT_E_NOT_MAPPED);
 	ok(pmpt_unmap(NULL, c.space, P2M, P2M));
 	assert_int_equal(core_stats(&c).frames_data, 0);
-	assert_int_equal(core_stats(&c).frames_table,
-			 tables); /* empty tables are gone, the PML4 stays */
+	/* empty tables are gone, the PML4 stays */
+	assert_int_equal(core_stats(&c).frames_table, tables);
 	ok(pmpt_map(NULL, c.space, P2M, 512, 1024, RE));
 	ok(pmpt_collapse(NULL, c.space, P2M, PMPT_2M));
 	ok(pmpt_collapse(NULL, c.space, P2M, PMPT_2M)); /* it is one already */
@@ -188,8 +189,8 @@ static void test_tables(void **state)
 	ok(pmpt_move(NULL, c.space, P1G + P4K, c.space, 5 * P4K, 3 * P4K));
 	assert_int_equal(frame_at(6 * P4K), 1026);
 	ok(pmpt_map(NULL, c.space, 3 * P1G, 1, 1 << 18, RE | PMPT_1G));
-	ok(pmpt_move(NULL, c.space, 3 * P1G + P2M, c.space, 7 * P1G,
-		     P2M)); /* a part of a huge page */
+	/* a part of a huge page */
+	ok(pmpt_move(NULL, c.space, 3 * P1G + P2M, c.space, 7 * P1G, P2M));
 	assert_int_equal(frame_at(7 * P1G), (1 << 18) + 512);
 	assert_int_equal(frame_at(3 * P1G + P2M), 0);
 	ok(pmpt_unmap(NULL, c.space, 0, (uint64_t)1 << 46));
@@ -212,14 +213,14 @@ static void test_shared_frames(void **state)
 	ok(pmpt_unmap(NULL, c.space, 9 * P4K, P4K));
 	assert_int_equal(core_stats(&c).frames_data, 0);
 	fails(pmpt_map(NULL, c.space, P4K, 1, pfn, PMPT_R), PMPT_E_FRAME); /* free by now */
-	fails(pmpt_map(NULL, c.space, P4K, 1, c.space->root_pfn, PMPT_R),
-	      PMPT_E_FRAME);                                                   /* a table */
+	/* a table */
+	fails(pmpt_map(NULL, c.space, P4K, 1, c.space->root_pfn, PMPT_R), PMPT_E_FRAME);
 	fails(pmpt_map(NULL, c.space, P4K, 1, 512, PMPT_R), PMPT_E_FRAME);     /* reserved */
 	fails(pmpt_map(NULL, c.space, P4K, 1, 1 << 20, PMPT_R), PMPT_E_FRAME); /* outside */
 	assert_null(pmpt_frame_ptr(c.pool, 1 << 20));
 }
 
-/* ---- transactions ------------------------------------------------------------------------------------------------- */
+/* ---- transactions ---------------------------------------------------------------------------- */
 
 static void test_transaction(void **state)
 {
@@ -393,7 +394,7 @@ static void test_bulk(void **state)
 	assert_int_equal(frame_at(P2M + 599 * P4K), 5599);
 }
 
-/* ---- spaces ------------------------------------------------------------------------------------------------------- */
+/* ---- spaces ---------------------------------------------------------------------------------- */
 
 static int count_names(void *ctx, const char *name)
 {
@@ -449,7 +450,7 @@ static void test_spaces(void **state)
 	pmpt_space_close(NULL);
 }
 
-/* ---- walk, batch -------------------------------------------------------------------------------------------------- */
+/* ---- walk, batch ----------------------------------------------------------------------------- */
 
 struct seen {
 	unsigned n;
@@ -498,50 +499,7 @@ static void test_walk(void **state)
 	fails(pmpt_lookup_batch(c.space, va, 40, e), PMPT_E_ADDRESS);
 }
 
-/* ---- golden counts ------------------------------------------------------------------------------------------------ */
-
-struct cost {
-	uint64_t streamed, flushed, fences, log;
-};
-
-static struct cost cost_now(void)
-{
-	struct pmpt_stats s = core_stats(&c);
-
-	return (struct cost){ s.lines_streamed, s.lines_flushed, s.fences, s.log_lines };
-}
-
-#define COSTS(call, s, fl, fe, l)                                      \
-	do {                                                           \
-		struct cost before = cost_now(), after;                \
-		ok(call);                                              \
-		after = cost_now();                                    \
-		assert_int_equal(after.streamed - before.streamed, s); \
-		assert_int_equal(after.flushed - before.flushed, fl);  \
-		assert_int_equal(after.fences - before.fences, fe);    \
-		assert_int_equal(after.log - before.log, l);           \
-	} while (0)
-
-static void test_golden(void **state)
-{
-	(void)state;
-	ok(pmpt_map(NULL, c.space, 0, 1, 1, RE)); /* the tables above are there */
-	COSTS(pmpt_checkpoint(c.pool), 16 * 64, 5, 2,
-	      0); /* zeroed ahead; record, name, count, link, x */
-	COSTS(pmpt_map(NULL, c.space, 0, 1, 2, RE | PMPT_REPLACE), 1, 0, 1, 1);
-	COSTS(pmpt_protect(NULL, c.space, 0, P4K, RW), 1, 0, 1, 1);
-	COSTS(pmpt_map(NULL, c.space, P2M, 512, 1024, RE), 65, 0, 2,
-	      1); /* a fresh table, its link and its count */
-	COSTS(pmpt_protect(NULL, c.space, P2M, P2M, RW), 1, 0, 1, 1); /* a RUN */
-	COSTS(pmpt_unmap(NULL, c.space, P2M, P2M), 1, 0, 1, 1);
-	COSTS(pmpt_map(NULL, c.space, 2 * P2M, 512, PMPT_PFN_ALLOC, RW), 66, 0, 2, 2);
-	COSTS(pmpt_unmap(NULL, c.space, 2 * P2M, P2M), 2, 0, 1, 2);
-	COSTS(pmpt_user_set(NULL, c.space, 0, 1), 1, 0, 1, 1);
-	COSTS(pmpt_map(NULL, c.space, P4K, 1, 2, RE), 1, 0, 1, 1);
-	COSTS(pmpt_protect(NULL, c.space, 0, P4K, RW), 0, 0, 0, 0); /* no change */
-}
-
-/* ---- the nth allocation fails ------------------------------------------------------------------------------------- */
+/* ---- the nth allocation fails ---------------------------------------------------------------- */
 
 static int everything(void)
 {
@@ -631,7 +589,6 @@ int main(void)
 		T(test_bulk),
 		T(test_spaces),
 		T(test_walk),
-		T(test_golden),
 		T(test_oom),
 	};
 

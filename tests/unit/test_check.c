@@ -274,8 +274,8 @@ static void test_counts(void **state)
 
 	(void)state;
 	image_make(&im);
-	atomic_store(&im.sb->checkpoint_lsn,
-		     IMAGE_LIMIT - 1); /* at rest: what lines aim at is no matter */
+	/* at rest: what lines aim at is no matter */
+	atomic_store(&im.sb->checkpoint_lsn, IMAGE_LIMIT - 1);
 	uint64_t data = image_desc(&im, im.data), table = image_desc(&im, im.a[1]),
 		 free = image_desc(&im, im.next), shared = image_desc(&im, im.shared),
 		 huge = image_desc(&im, im.huge + 77), freed = image_desc(&im, im.freed),

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "image.h"
+#include "obj_file.h"
 
 static char dir[64], path[96];
 static struct image im;
@@ -44,6 +45,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof(path), "%s/pool", dir);
 	image_make(&im);
+	memcpy(im.rg.base, OBJ_SIGNATURE, sizeof(OBJ_SIGNATURE));
 	return 0;
 }
 
@@ -277,35 +279,66 @@ static void test_set(void **state)
 
 /* ---- no pool -------------------------------------------------------------------------------- */
 
+static void refused(int expected, const char *says)
+{
+	struct pmpt_check sum;
+	int rc = pmpt_check(path, NULL, NULL, NULL, &sum);
+
+	if (rc != expected || !strstr(pmpt_errormsg(), says))
+		fail_msg("%s: '%s', expected %s: '%s'", pmpt_strerror(rc), pmpt_errormsg(),
+			 pmpt_strerror(expected), says);
+	if (rc != -EINVAL) /* which file */
+		assert_int_equal(strncmp(pmpt_errormsg(), path, strlen(path)), 0);
+}
+
 static void test_no_pool(void **state)
 {
+	char *junk = calloc(1, 1 << 20), own[sizeof(path)];
 	uint64_t root = 0x300000;
-	char *junk = calloc(1, 1 << 20);
 	struct pmpt_check sum;
 
 	(void)state;
 	assert_int_equal(pmpt_check(NULL, NULL, NULL, NULL, &sum), -EINVAL);
-	assert_int_equal(pmpt_check("/nonexistent/pool", NULL, NULL, NULL, &sum), -ENOENT);
-	assert_int_equal(pmpt_check(dir, NULL, NULL, NULL, &sum), PMPT_E_MEDIUM);
+	memcpy(own, path, sizeof(own));
+	(void)snprintf(path, sizeof(path), "/nonexistent/pool");
+	refused(-ENOENT, "No such file");
+	(void)snprintf(path, sizeof(path), "/etc/passwd");
+	refused(PMPT_E_NOT_POOL, "offset 0: found 72 6f 6f 74 3a "); /* root: */
+	memcpy(path, dir, sizeof(dir));
+	refused(PMPT_E_MEDIUM, "no regular file");
+	memcpy(path, own, sizeof(own));
 	put(path, "", 0);
-	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, &sum), PMPT_E_NOT_POOL);
+	refused(PMPT_E_NOT_POOL, "offset 0: found the end of the file");
 	put(path, junk, 1 << 20);
-	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, &sum), PMPT_E_NOT_POOL);
-	memcpy(junk + 0x1800, &root, 8); /* libpmemobj's root object would lie behind the end */
+	refused(PMPT_E_NOT_POOL,
+		"offset 0: found 00 00 00 00 00 00 00 00, expected 50 4d 45 4d 4f 42 4a 00");
+	memcpy(junk, OBJ_SIGNATURE, sizeof(OBJ_SIGNATURE));
 	put(path, junk, 1 << 20);
-	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, &sum), PMPT_E_TRUNCATED);
-	memset(junk + 0x1800, 0, 8);
+	refused(PMPT_E_NOT_POOL, "no libpmpt superblock");
+	memcpy(junk + OBJ_ROOT, &root, 8); /* libpmemobj's root object would lie behind the end */
+	put(path, junk, (1 << 20) - 1);
+	refused(PMPT_E_TRUNCATED, ": 1048575 bytes, the superblock should be at offset 0x300000");
+	put(path, junk, 100);
+	refused(PMPT_E_TRUNCATED, ": 100 bytes are less");
+	put(path, junk, OBJ_ROOT + 7);
+	refused(PMPT_E_TRUNCATED, ": 6151 bytes are less");
+	memset(junk + OBJ_ROOT, 0, 8);
 	memcpy(junk + (1 << 20) - 64, SB_MAGIC, 8); /* a superblock that does not fit */
 	put(path, junk, 1 << 20);
-	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, &sum), PMPT_E_NOT_POOL);
+	refused(PMPT_E_NOT_POOL, "no libpmpt superblock");
 	free(junk);
+}
 
-	put(path, im.rg.base, IMAGE_BYTES - (1 << 20));
-	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, &sum), PMPT_E_TRUNCATED);
+static void test_not_whole(void **state)
+{
+	(void)state;
+	put(path, im.rg.base, IMAGE_BYTES - (1 << 20) - 1);
+	refused(PMPT_E_TRUNCATED,
+		": 11534335 bytes, the superblock at offset 0x1000 says 12582912");
 	im.sb->major = 2;
 	image_seal(&im);
 	put(path, im.rg.base, IMAGE_BYTES);
-	assert_int_equal(pmpt_check(path, NULL, NULL, NULL, &sum), PMPT_E_VERSION);
+	refused(PMPT_E_VERSION, "format 2");
 }
 
 /* A damaged superblock is one that the verifier can explain: a finding. */
@@ -346,9 +379,10 @@ static void test_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_closed),  TEST(test_recovers),           TEST(test_log_finding_ends_it),
-		TEST(test_live),    TEST(test_live_dies),          TEST(test_set),
-		TEST(test_no_pool), TEST(test_damaged_superblock), TEST(test_memory),
+		TEST(test_closed),  TEST(test_recovers),  TEST(test_log_finding_ends_it),
+		TEST(test_live),    TEST(test_live_dies), TEST(test_set),
+		TEST(test_no_pool), TEST(test_not_whole), TEST(test_damaged_superblock),
+		TEST(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_check_log -- what the verifier finds in a log, and what a crash may leave there that is no
- * finding. */
+/* test_check_log -- what the verifier finds in a log, and what a crash may leave there that is
+ * no finding. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -118,7 +118,7 @@ static void test_log_lines(void **state)
 		{ "an undo line in a redo lane", 0, 6, 20, undo, 0, 0, "log", -1 },
 		{ "a redo line in the bulk lane", 2, 0, 20, 0, 0, 0, "log", -1 },
 		{ "an aim at nothing", 0, 6, 20, last, 1, IMAGE_BYTES, "log", -1 },
-		{ "an aim at data", 0, 6, 20, last, 1, image_entry(im.data, 0), "log", -1 },
+		{ "an aim at data", 0, 6, 20, last, 1, image_entry(im.data, 0), "F7", -1 },
 		{ "an aim at a free frame", 0, 6, 20, last, 1, image_entry(im.next, 0), "log", -1 },
 		{ "an undo aim at a free frame", 2, 0, 20, undo, 0, image_entry(im.next, 0), NULL,
 		  -1 },

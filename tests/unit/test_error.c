@@ -53,6 +53,23 @@ static void test_message(void **state)
 	assert_int_equal(strlen(pmpt_errormsg()), 511);
 }
 
+/* Bytes of a file in a message: none of them as it is that a terminal would obey. */
+static void test_bytes(void **state)
+{
+	char hex[3 * 4 + 1], text[32], small[7];
+
+	(void)state;
+	assert_string_equal(error_hex(hex, "\x1bP\0\xff", 4), "1b 50 00 ff");
+	assert_string_equal(error_hex(hex, "", 0), "");
+	assert_string_equal(error_text(text, sizeof(text), "a 'b'\n\x1b\\\x7f\xc3"),
+			    "a 'b'\\x0a\\x1b\\x5c\\x7f\\xc3");
+	assert_string_equal(error_text(text, sizeof(text), ""), "");
+	assert_string_equal(error_text(small, sizeof(small), "abcdefghij"), "abc");
+	assert_string_equal(error_text(small, sizeof(small), "ab\n\n"), "ab\\x0a");
+	assert_int_equal((errno = EACCES, error_sys("/some/file", "open")), -EACCES);
+	assert_string_equal(pmpt_errormsg(), "/some/file: open: Permission denied");
+}
+
 static void *other_thread(void *arg)
 {
 	(void)arg;
@@ -121,7 +138,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),   cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_message), cmocka_unit_test(test_message_per_thread),
-		cmocka_unit_test(test_log),     cmocka_unit_test(test_version),
+		cmocka_unit_test(test_bytes),   cmocka_unit_test(test_log),
+		cmocka_unit_test(test_version),
 	};
 
 	return cmocka_run_group_tests_name("error", tests, NULL, NULL);

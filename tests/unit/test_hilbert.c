@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_hilbert -- the curve of the heat map: a bijection, neighbours stay neighbours, known corners.
+/* test_hilbert -- the curve of the heat map: a bijection, neighbours stay neighbours,
+ * known corners.
  */
 #include <setjmp.h>
 #include <stdarg.h>

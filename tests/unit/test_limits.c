@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_limits -- what is larger than the log, than a group of frames, than a table: it goes in steps,
- * or costs nothing. */
+/* test_limits -- what is larger than the log, than a group of frames, than a table: it goes in
+ * steps, or costs nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,10 +42,10 @@ static uint64_t frame_at(uint64_t va)
 	return pmpt_query(c.space, va, &m) ? 0 : m.pfn + ((va - m.va) >> 12);
 }
 
-/* ---- large ------------------------------------------------------------------------------------ */
+/* ---- large ----------------------------------------------------------------------------------- */
 
-/* A space of many more words than a transaction may have goes in steps, and after a crash on the way
- * the next open takes it up. */
+/* A space of many more words than a transaction may have goes in steps, and after a crash on the
+ * way the next open takes it up. */
 static void fill(pmpt_space *s)
 {
 	uint64_t pfn;
@@ -159,8 +159,9 @@ static void test_large_holes(void **state)
 	assert_int_equal(frame_at(((uint64_t)1 << 45) + 6 * P4K), 7);
 	assert_int_equal(frame_at(((uint64_t)3 << 44) + 10 * P4K), 8);
 	assert_int_equal(frame_at(((uint64_t)1 << 44) + 10 * P4K), 9); /* one behind the range */
+	/* a hole, onto something */
 	fails(pmpt_move(NULL, c.space, (uint64_t)1 << 46, c.space, 0, (uint64_t)1 << 45),
-	      PMPT_E_MAPPED); /* a hole, onto something */
+	      PMPT_E_MAPPED);
 	ok(pmpt_unmap(NULL, c.space, 0, (uint64_t)1 << 47));
 	assert_int_equal(core_stats(&c).frames_table, 1);
 }

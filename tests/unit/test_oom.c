@@ -29,15 +29,25 @@ static int add(void *ctx, const struct pmpt_mapping *m)
 	return 0;
 }
 
+static int add_name(void *ctx, const char *name)
+{
+	uint64_t *hash = ctx;
+
+	for (; *name; name++)
+		*hash = (*hash ^ (unsigned char)*name) * 0x9e3779b97f4a7c15u;
+	return 0;
+}
+
 static uint64_t hash(void)
 {
 	uint64_t h = 0;
 
 	ok(pmpt_walk(c.space, 0, 0, add, &h));
+	ok(pmpt_space_list(c.pool, add_name, &h));
 	return h + core_stats(&c).frames_data + core_stats(&c).frames_table;
 }
 
-/* ---- calls: each leaves things as they were on error ------------------------------------------- */
+/* ---- calls: each leaves things as they were on error ----------------------------------------- */
 
 static int do_map(void)
 {
@@ -128,9 +138,69 @@ static int do_bulk(void)
 	return rc;
 }
 
+/* Frames filled in place, then mapped. */
+static int do_frames(void)
+{
+	uint64_t pfn = 0, huge = 0;
+	pmpt_tx *tx;
+	int rc = pmpt_begin(c.pool, 0, &tx);
+
+	if (rc)
+		return rc;
+	rc = pmpt_frame_alloc(tx, 40, 1, &pfn);
+	if (!rc)
+		rc = pmpt_frame_alloc(tx, 512, 512, &huge);
+	if (!rc)
+		rc = pmpt_flush(tx, pmpt_frame_ptr(c.pool, pfn), 40 * P4K);
+	if (!rc)
+		rc = pmpt_map(tx, c.space, OUT, 40, pfn, PMPT_R);
+	if (!rc)
+		rc = pmpt_commit(tx, NULL);
+	if (rc)
+		ok(pmpt_abort(tx));
+	return rc;
+}
+
+static int do_create(void)
+{
+	pmpt_space *s = NULL;
+	int rc = pmpt_space_create(c.pool, "t", &s);
+
+	if (!rc)
+		pmpt_space_close(s);
+	else
+		assert_null(s);
+	return rc;
+}
+
+/* One of that name is there; it is closed. */
+static void one_more(void)
+{
+	pmpt_space *s;
+
+	if (pmpt_space_create(c.pool, "more", &s))
+		return;
+	ok(pmpt_map(NULL, s, P1G, 3, 7, RE));
+	pmpt_space_close(s);
+}
+
+static int do_open(void)
+{
+	pmpt_space *s = NULL;
+	int rc = pmpt_space_open(c.pool, "more", &s);
+
+	if (!rc)
+		pmpt_space_close(s);
+	else
+		assert_null(s);
+	return rc;
+}
+
+static int do_rename(void) { return pmpt_space_rename(c.pool, "more", "other"); }
+
 static int do_checkpoint(void) { return pmpt_checkpoint(c.pool); }
 
-/* ---- the nth ---------------------------------------------------------------------------------- */
+/* ---- the nth --------------------------------------------------------------------------------- */
 
 /* 600 pages, a huge page of 1 GiB, 512 pages that are one huge page's. */
 static void make(void)
@@ -148,8 +218,11 @@ static void nth(int (*call)(void))
 
 	make();
 	for (n = 0; rc; n++) {
-		uint64_t before = hash();
+		uint64_t before;
 
+		if (call == do_open || call == do_rename)
+			one_more();
+		before = hash();
 		assert_true(n < 2000);
 		core_reopen(&c, n % 2); /* with nothing left over from the call before */
 		assert_int_equal(hash(), before);
@@ -186,17 +259,58 @@ NTH(replace)
 NTH(user)
 NTH(savepoints)
 NTH(bulk)
+NTH(frames)
+NTH(create)
+NTH(open)
+NTH(rename)
 NTH(checkpoint)
+
+/* What only reads, and what takes back, asks for no memory. */
+static void test_none_needed(void **state)
+{
+	uint64_t entry, va[3] = { 0, P1G, 4 * P1G }, entries[3], word, h = 0;
+	struct pmpt_recovery report;
+	struct pmpt_mapping m;
+	struct pmpt_stats stats;
+	pmpt_tx *tx, *bulk;
+
+	(void)state;
+	make();
+	ok(pmpt_begin(c.pool, 0, &tx));
+	ok(pmpt_map(tx, c.space, OUT, 20, PMPT_PFN_ALLOC, PMPT_R));
+	ok(pmpt_begin(c.pool, PMPT_TX_BULK, &bulk));
+	ok(pmpt_protect(bulk, c.space, 4 * P1G, P4K, PMPT_R | PMPT_W));
+	ok(bulk_spill(bulk));
+	atomic_store(&mem_fail_after, 0);
+	ok(pmpt_lookup(c.space, 0, &entry));
+	ok(pmpt_lookup_batch(c.space, va, 2, entries));
+	ok(pmpt_query(c.space, P4K, &m));
+	ok(pmpt_tx_query(tx, c.space, OUT, &m));
+	ok(pmpt_access(c.space, 0, PMPT_R));
+	ok(pmpt_walk(c.space, 0, 2 * P1G, add, &h));
+	ok(pmpt_user_get(c.space, 0, &word));
+	ok(pmpt_space_list(c.pool, add_name, &h));
+	ok(pmpt_stats(c.pool, &stats));
+	ok(pmpt_recovery_report(c.pool, &report));
+	ok(pmpt_abort(tx));
+	ok(pmpt_abort(bulk));
+	atomic_store(&mem_fail_after, -1);
+	core_verify(&c);
+	core_free(&c);
+}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_map),   cmocka_unit_test(test_scattered),
-		cmocka_unit_test(test_share), cmocka_unit_test(test_unmap),
-		cmocka_unit_test(test_split), cmocka_unit_test(test_collapse),
-		cmocka_unit_test(test_move),  cmocka_unit_test(test_replace),
-		cmocka_unit_test(test_user),  cmocka_unit_test(test_savepoints),
-		cmocka_unit_test(test_bulk),  cmocka_unit_test(test_checkpoint),
+		cmocka_unit_test(test_map),         cmocka_unit_test(test_scattered),
+		cmocka_unit_test(test_share),       cmocka_unit_test(test_unmap),
+		cmocka_unit_test(test_split),       cmocka_unit_test(test_collapse),
+		cmocka_unit_test(test_move),        cmocka_unit_test(test_replace),
+		cmocka_unit_test(test_user),        cmocka_unit_test(test_savepoints),
+		cmocka_unit_test(test_bulk),        cmocka_unit_test(test_checkpoint),
+		cmocka_unit_test(test_frames),      cmocka_unit_test(test_create),
+		cmocka_unit_test(test_open),        cmocka_unit_test(test_rename),
+		cmocka_unit_test(test_none_needed),
 	};
 
 	return cmocka_run_group_tests_name("the nth allocation fails", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_pm -- lines are counted, events told, and the page backend syncs every page it was told of. */
+/* test_pm -- lines are counted, events told, and the page backend syncs every page it was
+ * told of. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

@@ -108,12 +108,13 @@ static void test_format_garbage(void **state)
 	assert_int_equal(region_format(&other, &small, BYTES - BUFFER_EXTENT_0), 0);
 	assert_int_equal(region_check(&other), 0);
 	assert_memory_equal(other.base + BUFFER_SB_OFF, sb, sizeof(*sb));
-	assert_memory_equal(region_at(&other, GROUP_BYTES), head,
-			    (sb->lanes - GROUP_BYTES)); /* header, descriptors, directory */
+	/* header, descriptors, directory */
+	assert_memory_equal(region_at(&other, GROUP_BYTES), head, (sb->lanes - GROUP_BYTES));
 	buffer_region_free(&other);
 }
 
-/* It is no pool before the last line is durable: events in order, the magic under the last fence. */
+/* It is no pool before the last line is durable: events in order, the magic under the
+ * last fence. */
 static unsigned fences_with_magic, fences;
 
 static void observe(void *ctx, const struct pm_event *event)

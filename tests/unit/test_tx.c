@@ -115,7 +115,7 @@ static void test_shared_frame_reused(void **state)
 	ok(pmpt_abort(holder));
 }
 
-/* ---- another commits between a plan and its locks --------------------------------------------- */
+/* ---- another commits between a plan and its locks -------------------------------------------- */
 
 static const struct pm *committer;
 static pmpt_tx *between;
@@ -239,7 +239,7 @@ static void test_count_overflow(void **state)
 	atomic_store(desc, desc_make(DESC_DATA, 2));
 }
 
-/* ---- how many, how large ---------------------------------------------------------------------- */
+/* ---- how many, how large --------------------------------------------------------------------- */
 
 static void test_most_transactions(void **state)
 {

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pwc -- a space's paging-structure cache: where readers found tables of level 1 before, so that a
+ * lookup loads one entry and not four.  DRAM, shared by all readers of the space.
+ *
+ * FORMAT of a slot: bits 63-36 those of the address, bits 27-0 the table's PFN; 0: empty.
+ * One word, so that readers need no lock.  Only canonical addresses are put in, so that a hit also
+ * says that the address is one.
+ * INVARIANT	a slot names a table that is linked there at home.  Who unlinks tables, or hides
+ *		what they hold, empties their slots before he stores (pwc_stop), and no slot is
+ *		filled before he is through (pwc_go).  A reader that loaded the slot before is in
+ *		its section: the table keeps its content for a grace period [F2], and its lookup
+ *		comes before the unlinking in the order of events.
+ * SOURCES: Intel SDM volume 3A, 4.10.3.
+ */
+#ifndef PMPT_PWC_H
+#define PMPT_PWC_H
+
+#include <stdbool.h>
+
+#include "layout.h"
+
+#define PWC_SLOTS     32768u /* of 2 MiB each; 256 KiB of DRAM, of which the used pages exist */
+#define PWC_TAG_SHIFT (GROUP_SHIFT + 15)
+_Static_assert(PWC_SLOTS == 1u << (PWC_TAG_SHIFT - GROUP_SHIFT), "tag and index are an address");
+_Static_assert(PMPT_POOL_MAX_BYTES >> FRAME_SHIFT <= 1u << 28, "a PFN has 28 bits");
+
+struct pwc {
+	_Atomic uint32_t lock;
+	uint32_t stopped; /* so many have stopped it and not let it go on */
+	_Atomic uint64_t slot[PWC_SLOTS];
+};
+
+/* Offset of the table of level 1 over va, or 0.  In a reader section. */
+static inline uint64_t pwc_find(const struct pwc *c, uint64_t va)
+{
+	uint64_t w =
+		atomic_load_explicit((_Atomic uint64_t *)&c->slot[(va >> GROUP_SHIFT) % PWC_SLOTS],
+				     memory_order_acquire);
+
+	return (w ^ va) >> PWC_TAG_SHIFT
+		       ? 0
+		       : w << (64 - PWC_TAG_SHIFT) >> (64 - PWC_TAG_SHIFT - FRAME_SHIFT);
+}
+
+struct pmpt_space;
+/* A lookup of va missed: note the table, if there is one.  Any thread. */
+void pwc_fill(struct pmpt_space *space, uint64_t va);
+/* Empty the slots of [va, va + len_bytes), 48-bit addresses. */
+void pwc_stop(struct pwc *c, uint64_t va, uint64_t len_bytes);
+void pwc_go(struct pwc *c);
+/* For good, in a forked child: whoever held the lock is not there. */
+void pwc_end(struct pwc *c);
+
+#endif

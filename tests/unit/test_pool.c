@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* test_pool -- the core over a region that can grow: extents taken, the nth allocation fails,
+ * handles in a forked child, a processor that lacks what the log needs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "buffer_region.h"
+#include "check.h"
+#include "error.h"
+#include "extent.h"
+#include "pool.h"
+#include "replay.h"
+
+#define P4K    ((uint64_t)4096)
+#define P1G    ((uint64_t)1 << 30)
+#define EXTENT ((uint64_t)4 << 20)
+#define MOST   3u
+
+#define ok(x)       assert_int_equal(x, 0)
+#define fails(x, e) assert_int_equal(x, e)
+
+static const struct region_shape shape = {
+	.n_lanes = 2, .half_lines = 64, .bulk_lines = 64, .n_spaces = 8, .salt = 77
+};
+static struct region rg;
+static struct pmpt_pool *pool;
+static int take_rc;
+
+/* As obj_extent_take: an object that a failed growth left is taken again. */
+static int take_extent(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes)
+{
+	(void)ctx;
+	if (take_rc || index == MOST)
+		return error_set(take_rc ? take_rc : PMPT_E_NO_FRAMES, "no extent %lu", index);
+	*off = index * EXTENT;
+	*bytes = EXTENT;
+	atomic_store(&region_sb(&rg)->extent[index].off, *off);
+	return 0;
+}
+
+static int open_pool(void)
+{
+	int rc = region_check(&rg);
+
+	if (!rc)
+		rc = core_open(&rg, 0, &pool);
+	if (!rc)
+		pool->take_extent = take_extent;
+	return rc;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	take_rc = 0;
+	buffer_region_make(&rg, MOST * EXTENT, PM_CACHE_LINE);
+	atomic_store(&region_sb(&rg)->extent[0].off, BUFFER_EXTENT_0);
+	ok(region_format(&rg, &shape, EXTENT - BUFFER_EXTENT_0));
+	ok(open_pool());
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct check_options o = { 0 };
+	struct pmpt_check sum = { 0 };
+	struct mem mem;
+
+	(void)state;
+	ok(core_close(pool, true));
+	ok(mem_init(&mem));
+	ok(check_region(&rg, &mem, &o, &sum));
+	assert_int_equal(sum.findings, 0);
+	mem_fini(&mem);
+	buffer_region_free(&rg);
+	return 0;
+}
+
+static struct pmpt_stats stats(void)
+{
+	struct pmpt_stats s;
+
+	ok(pmpt_stats(pool, &s));
+	return s;
+}
+
+/* ---- growing --------------------------------------------------------------------------------- */
+
+static void test_grow(void **state)
+{
+	uint64_t free0 = stats().frames_free;
+
+	(void)state;
+	ok(pmpt_grow(pool, 0));
+	assert_int_equal(stats().extents, 1);
+	ok(pmpt_grow(pool, 1));
+	assert_int_equal(stats().extents, 2);
+	assert_true(stats().frames_free > free0 + 900);
+	take_rc = -ENOSPC;
+	fails(pmpt_grow(pool, 1), -ENOSPC);
+	take_rc = 0;
+	fails(pmpt_grow(pool, EXTENT), PMPT_E_NO_FRAMES); /* what there is has been taken */
+	assert_int_equal(stats().extents, 3);
+	ok(core_close(pool, true));
+	ok(open_pool());
+	assert_int_equal(stats().extents, 3);
+}
+
+/* Frames run out in the middle of a transaction: it grows by itself; and when there is no more, the
+ * call has no effect, and the transaction aborts whole. */
+static void test_out_of_frames(void **state)
+{
+	struct pmpt_stats before;
+	pmpt_space *s;
+	pmpt_tx *tx;
+	uint64_t entry;
+
+	(void)state;
+	ok(pmpt_space_create(pool, "s", &s));
+	ok(pmpt_map(NULL, s, 0, 1, PMPT_PFN_ALLOC, PMPT_R));
+	ok(pmpt_begin(pool, 0, &tx));
+	ok(pmpt_map(tx, s, P1G, 1000, PMPT_PFN_ALLOC, PMPT_R)); /* more than are there */
+	assert_int_equal(stats().extents, 2);
+	fails(pmpt_map(tx, s, 2 * P1G, 2000, PMPT_PFN_ALLOC, PMPT_R), PMPT_E_NO_FRAMES);
+	assert_int_equal(stats().extents, 3);
+	ok(pmpt_unmap(tx, s, 0, P4K));
+	ok(pmpt_abort(tx));
+	ok(pmpt_lookup(s, 0, &entry));
+	fails(pmpt_lookup(s, P1G, &entry), PMPT_E_NOT_MAPPED);
+	ok(pmpt_checkpoint(pool));
+	before = stats();
+	assert_int_equal(before.frames_data, 1);
+	ok(pmpt_map(NULL, s, 2 * P1G, 1500, PMPT_PFN_ALLOC, PMPT_R)); /* they are free again */
+	ok(pmpt_unmap(NULL, s, 2 * P1G, 1500 * P4K));
+	pmpt_space_close(s);
+}
+
+/* The nth allocation of a growth fails: nothing is lost by it, the next one takes the
+ * same extent. */
+static void test_grow_no_memory(void **state)
+{
+	uint64_t room = stats().frames;
+	int rc = -ENOMEM;
+	long n;
+
+	for (n = 0; rc; n++) {
+		assert_true(n < 100);
+		atomic_store(&mem_fail_after, n);
+		rc = pmpt_grow(pool, EXTENT / 2);
+		atomic_store(&mem_fail_after, -1);
+		if (rc) {
+			fails(rc, -ENOMEM);
+			ok(pmpt_grow(pool, EXTENT / 2));
+		}
+		assert_int_equal(stats().extents, 2);
+		assert_true(stats().frames >= room + 512);
+		(void)teardown(state);
+		(void)setup(state);
+	}
+	assert_true(n > 3);
+}
+
+/* The nth allocation of an open fails. */
+static void test_open_no_memory(void **state)
+{
+	int rc = -ENOMEM;
+	long n;
+
+	(void)state;
+	ok(pmpt_grow(pool, 1));
+	ok(core_close(pool, false));
+	for (n = 0; rc; n++) {
+		atomic_store(&mem_fail_after, n);
+		rc = open_pool();
+		atomic_store(&mem_fail_after, -1);
+		if (rc)
+			fails(rc, -ENOMEM);
+	}
+	assert_true(n > 5);
+	assert_int_equal(stats().extents, 2);
+}
+
+/* ---- close ----------------------------------------------------------------------------------- */
+
+static void test_close_busy(void **state)
+{
+	pmpt_space *s;
+	pmpt_tx *tx;
+
+	(void)state;
+	ok(pmpt_begin(pool, 0, &tx));
+	fails(core_close(pool, true), PMPT_E_BUSY);
+	ok(pmpt_abort(tx));
+	ok(pmpt_space_create(pool, "s", &s));
+	fails(core_close(pool, true), PMPT_E_BUSY);
+	assert_non_null(strstr(pmpt_errormsg(), "'s'"));
+	ok(pmpt_user_set(NULL, s, 0, 1)); /* still open */
+	pmpt_space_close(s);
+}
+
+/* ---- a forked child -------------------------------------------------------------------------- */
+
+static int any_name(void *ctx, const char *name)
+{
+	(void)ctx, (void)name;
+	return 0;
+}
+static int any_page(void *ctx, const struct pmpt_mapping *m)
+{
+	(void)ctx, (void)m;
+	return 0;
+}
+
+/* Every call on a pool, a space, and a transaction.
+ * Returns the number of the first that does not say PMPT_E_FORKED, or 0. */
+static int child_calls(pmpt_space *s, pmpt_tx *tx)
+{
+	uint64_t e = 0, pfn = 0, va = 0, sp = 0;
+	struct pmpt_recovery report;
+	struct pmpt_mapping m;
+	struct pmpt_stats st;
+	pmpt_space *other = NULL;
+	pmpt_tx *mine = NULL;
+	const int rc[] = {
+		pmpt_begin(pool, 0, &mine),
+		pmpt_begin(pool, PMPT_TX_BULK, &mine),
+		pmpt_commit(tx, NULL),
+		pmpt_abort(tx),
+		pmpt_savepoint(tx, &sp),
+		pmpt_rollback_to(tx, sp),
+		pmpt_map(tx, s, P1G, 1, 7, PMPT_R | PMPT_EXT),
+		pmpt_map(NULL, s, P1G, 1, 7, PMPT_R | PMPT_EXT),
+		pmpt_map(tx, s, 0, 1, 7, PMPT_R | PMPT_EXT | PMPT_REPLACE),
+		pmpt_map(NULL, s, 0, 1, 7, PMPT_R | PMPT_EXT | PMPT_REPLACE),
+		pmpt_unmap(tx, s, 0, P4K),
+		pmpt_unmap(NULL, s, 0, P4K),
+		pmpt_protect(tx, s, 0, P4K, PMPT_R),
+		pmpt_protect(NULL, s, 0, P4K, PMPT_R),
+		pmpt_move(tx, s, 0, s, P1G, P4K),
+		pmpt_move(NULL, s, 0, s, P1G, P4K),
+		pmpt_collapse(tx, s, 0, PMPT_2M),
+		pmpt_collapse(NULL, s, 0, PMPT_2M),
+		pmpt_user_set(tx, s, 0, 1),
+		pmpt_user_set(NULL, s, 0, 1),
+		pmpt_user_get(s, 0, &e),
+		pmpt_frame_alloc(tx, 1, 1, &pfn),
+		pmpt_flush(tx, pmpt_frame_ptr(pool, 700), 8),
+		pmpt_lookup(s, 0, &e),
+		pmpt_lookup_batch(s, &va, 1, &e),
+		pmpt_query(s, 0, &m),
+		pmpt_tx_query(tx, s, 0, &m),
+		pmpt_access(s, 0, PMPT_R),
+		pmpt_walk(s, 0, 0, any_page, NULL),
+		pmpt_space_create(pool, "t", &other),
+		pmpt_space_open(pool, "s", &other),
+		pmpt_space_rename(pool, "s", "t"),
+		pmpt_space_delete(pool, "s"),
+		pmpt_space_list(pool, any_name, NULL),
+		pmpt_checkpoint(pool),
+		pmpt_grow(pool, 1),
+		pmpt_stats(pool, &st),
+		pmpt_recovery_report(pool, &report),
+		pmpt_close(pool),
+	};
+
+	pmpt_space_close(s);
+	for (unsigned i = 0; i < sizeof(rc) / sizeof(rc[0]); i++) {
+		if (rc[i] != PMPT_E_FORKED)
+			return (int)i + 1;
+	}
+	return 0;
+}
+
+static void test_forked(void **state)
+{
+	struct pmpt_stats before;
+	pmpt_space *s;
+	uint64_t entry;
+	pmpt_tx *tx;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	ok(pmpt_space_create(pool, "s", &s));
+	ok(pmpt_map(NULL, s, 0, 3, 5, PMPT_R | PMPT_EXT));
+	ok(pmpt_begin(pool, 0, &tx));
+	ok(pmpt_map(tx, s, P1G, 1, PMPT_PFN_ALLOC, PMPT_R));
+	before = stats();
+	pid = fork();
+	if (pid == 0)
+		_exit(child_calls(s, tx));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status))
+		fail_msg("call %d of the child was not refused", WEXITSTATUS(status));
+	assert_int_equal(stats().log_lines, before.log_lines);
+	ok(pmpt_commit(tx, NULL)); /* still good here */
+	ok(pmpt_lookup(s, P1G, &entry));
+	pmpt_space_close(s);
+}
+
+/* The same while another thread holds the pool's locks: the child says so at once, and
+ * hangs not. */
+static void test_forked_while_locked(void **state)
+{
+	pid_t pid;
+	int status;
+
+	(void)state;
+	pthread_mutex_lock(&pool->names);
+	pthread_mutex_lock(&pool->frames.lock);
+	pid = fork();
+	if (pid == 0) {
+		pmpt_space *s;
+		struct pmpt_stats st;
+
+		(void)alarm(20);
+		_exit(pmpt_space_open(pool, "s", &s) == PMPT_E_FORKED &&
+				      pmpt_space_list(pool, any_name, NULL) == PMPT_E_FORKED &&
+				      pmpt_stats(pool, &st) == PMPT_E_FORKED &&
+				      pmpt_grow(pool, 1) == PMPT_E_FORKED
+			      ? 0
+			      : 1);
+	}
+	pthread_mutex_unlock(&pool->frames.lock);
+	pthread_mutex_unlock(&pool->names);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_grow),
+		T(test_out_of_frames),
+		T(test_grow_no_memory),
+		T(test_open_no_memory),
+		T(test_close_busy),
+		T(test_forked),
+		T(test_forked_while_locked),
+	};
+
+	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}
