@@ -59,15 +59,18 @@ static int put_json(const char *path, const struct check *c, const struct pmpt_c
 
 	return json_put(
 		stdout,
-		json_pack("{s:o,s:b,s:b,s:s,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I}}",
+		json_pack("{s:o,s:b,s:b,s:s,s:o,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I}"
+			  "}",
 			  "pool", json_text(path), "clean", !rc && !s->findings, "live", s->live,
-			  "error", rc ? pmpt_strerror(rc) : "", "findings", (json_int_t)s->findings,
-			  "list", json_incref(c->list), "spaces", (json_int_t)s->spaces, "tables",
-			  (json_int_t)s->tables, "leaves", (json_int_t)s->leaves, "data_frames",
-			  (json_int_t)s->data_frames, "free_frames", (json_int_t)s->free_frames,
-			  "log_lines", (json_int_t)s->log_lines, "recovery", "redone",
-			  (json_int_t)r->redone, "undone", (json_int_t)r->undone, "torn",
-			  (json_int_t)r->torn, "words", (json_int_t)r->words));
+			  "error", rc ? pmpt_strerror(rc) : "", "detail",
+			  json_text(rc ? error_detail(path) : ""), "findings",
+			  (json_int_t)s->findings, "list", json_incref(c->list), "spaces",
+			  (json_int_t)s->spaces, "tables", (json_int_t)s->tables, "leaves",
+			  (json_int_t)s->leaves, "data_frames", (json_int_t)s->data_frames,
+			  "free_frames", (json_int_t)s->free_frames, "log_lines",
+			  (json_int_t)s->log_lines, "recovery", "redone", (json_int_t)r->redone,
+			  "undone", (json_int_t)r->undone, "torn", (json_int_t)r->torn, "words",
+			  (json_int_t)r->words));
 }
 
 static void print_summary(const char *path, const struct check *c, const struct pmpt_check *s)

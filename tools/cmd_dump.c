@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_dump -- dump: spaces as JSON lines, for restore.  Format: dump.h. */
-#include <errno.h>
-#include <string.h>
-
 #include "dump.h"
 
 static json_t *header(const pmpt_space *space)
@@ -42,7 +39,8 @@ static json_t *line(const struct run *r)
 	return o;
 }
 
-static int dump_space(pmpt_pool *pool, const char *name, FILE *to)
+/* pages: in and out, a sum. */
+static int dump_space(pmpt_pool *pool, const char *name, FILE *to, uint64_t *pages)
 {
 	struct runs runs = { 0 };
 	struct progress progress;
@@ -54,7 +52,7 @@ static int dump_space(pmpt_pool *pool, const char *name, FILE *to)
 	rc = runs_walk(&runs, space, 0, 0, true);
 	code = rc ? fail(rc, "'%s'", name) : json_put(to, header(space));
 	progress_start(&progress, name, "runs", runs.n);
-	for (size_t i = 0; i < runs.n && !code; i++) {
+	for (size_t i = 0; i < runs.n && !code && !ferror(to); i++) {
 		code = json_put(to, line(&runs.run[i]));
 		progress_to(&progress, i);
 	}
@@ -62,29 +60,45 @@ static int dump_space(pmpt_pool *pool, const char *name, FILE *to)
 	if (!code)
 		code = json_put(to, json_pack("{s:o,s:I}", "end", json_text(name), "pages",
 					      (json_int_t)runs.pages));
+	*pages += runs.pages;
 	runs_free(&runs);
 	pmpt_space_close(space);
 	return code;
 }
 
-static int dump_to(pmpt_pool *pool, char **name, size_t n, const char *path)
+static int dump_to(pmpt_pool *pool, char **name, size_t n, const char *path, bool json)
 {
-	FILE *to = output_open(path);
-	int code = EXIT_OK;
+	struct output out;
+	uint64_t pages = 0;
+	bool file;
+	int code = output_open(&out, path);
 
-	if (!to)
-		return fail(-errno, "%s", path);
+	if (code)
+		return code;
 	for (size_t i = 0; i < n && !code; i++)
-		code = dump_space(pool, name[i], to);
-	return output_close(to, path, code);
+		code = dump_space(pool, name[i], out.to, &pages);
+	file = out.temporary !=
+	       NULL; /* not a pipe or a terminal, where more text would be in the way */
+	code = output_close(&out, code);
+	if (code || !(json ? path != NULL : file))
+		return code;
+	if (json)
+		return json_put(stdout,
+				json_pack("{s:o,s:I,s:I}", "file", json_text(path), "spaces",
+					  (json_int_t)n, "pages", (json_int_t)pages));
+	printf("dumped %s, %s to %s\n", counted(n, "space"), counted(pages, "page"), path);
+	return EXIT_OK;
 }
 
 static int run_dump(const struct command *cmd, int argc, char **argv)
 {
 	const char *path = NULL;
-	const struct opt opts[] = {
-		{ "output", 'o', OPT_TEXT, &path, "FILE", "write there (standard output)" }, OPT_END
-	};
+	bool json = false;
+	const struct opt opts[] = { { "output", 'o', OPT_TEXT, &path, "FILE",
+				      "write there (standard output)" },
+				    { "json", 0, OPT_FLAG, &json, NULL,
+				      "with -o: print a JSON object about it (a dump is JSON)" },
+				    OPT_END };
 	int n_given = options(cmd, opts, argc, argv, 1, 1 + PMPT_SPACES_MAX) - 1, code;
 	char **all = NULL;
 	pmpt_pool *pool;
@@ -94,22 +108,23 @@ static int run_dump(const struct command *cmd, int argc, char **argv)
 	if (code)
 		return code;
 	if (n_given)
-		code = dump_to(pool, argv + 1, (size_t)n_given, path);
+		code = dump_to(pool, argv + 1, (size_t)n_given, path, json);
 	else
 		code = space_names(pool, &all, &n);
 	if (!n_given && !code)
-		code = dump_to(pool, all, n, path);
+		code = dump_to(pool, all, n, path, json);
 	names_free(all);
 	return close_pool(pool, NULL, code);
 }
 
 const struct command command_dump = {
 	.name = "dump",
-	.synopsis = "pmpt dump [-o FILE] POOL [SPACE]...",
+	.synopsis = "pmpt dump [-o FILE] [--json] POOL [SPACE]...",
 	.brief = "write spaces as JSON lines",
 	.text = "Write the named spaces, or all, as JSON lines: for each a header (format, version,\n"
 		"name, user words), a line for each run of pages, and an end.  What is in the frames is\n"
-		"no part of it.  Format: pmpt(1).\n",
+		"no part of it.  FILE appears when it is whole; what was there stays until then.\n"
+		"Format: pmpt(1).\n",
 	.example = "pmpt dump /dev/shm/pool editor | jq -c 'select(.va)'",
 	.run = run_dump,
 };

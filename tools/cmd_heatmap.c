@@ -61,8 +61,6 @@ static int map_space(pmpt_pool *pool, const char *name, struct heatmap *map)
 	pmpt_space_close(space);
 	memcpy(map->kind, space_kinds, sizeof(space_kinds));
 	map->n_kinds = 4;
-	map->note = "Addresses run along the curve, from the dot to the arrow: what is close in "
-		    "memory is close in the picture.  Pale: partly mapped.";
 	if (!rc)
 		rc = heatmap_build(map, all.stretch, all.n, 0);
 	free(all.stretch);
@@ -126,7 +124,6 @@ static int map_frames(pmpt_pool *pool, const struct pmpt_stats *st, struct heatm
 	memcpy(map->kind, frame_kinds, sizeof(frame_kinds));
 	map->n_kinds = 2;
 	map->frames = true;
-	map->note = "Frames run along the curve, from the dot to the arrow.  Pale: partly data.";
 	if (!rc)
 		rc = heatmap_build(map, all.stretch, all.n, f.n);
 	free(all.stretch);
@@ -150,35 +147,65 @@ static int draw(pmpt_pool *pool, const char *path, const char *name, struct heat
 		return fail(0, "%s: '%s' maps nothing", path, name);
 	cell = map->cell_pages * PMPT_PAGE_BYTES;
 	if (name)
-		snprintf(map->subtitle, sizeof(map->subtitle), "%s mapped, %s.  Each square is %s.",
+		snprintf(map->subtitle, sizeof(map->subtitle),
+			 "%s of 4 KiB mapped: %s in %s.  One square is %s of addresses.",
 			 counted(map->pages, "page"), human_bytes(map->pages * PMPT_PAGE_BYTES),
-			 human_bytes(cell));
+			 counted(map->n, "region"), human_bytes(cell));
 	else
 		snprintf(map->subtitle, sizeof(map->subtitle),
-			 "%s: %s data, %s tables, %s reserved, %s free.  Each square is %s.",
+			 "%s of 4 KiB: %s data, %s tables, %s reserved, %s free.  One square is "
+			 "%s of the pool.",
 			 counted(st.frames, "frame"), human_count(st.frames_data),
 			 human_count(st.frames_table), human_count(st.frames_reserved),
 			 human_count(st.frames_free), human_bytes(cell));
 	return EXIT_OK;
 }
 
-static int put(const struct heatmap *map, const char *path)
+static int put_svg(const struct heatmap *map, const char *path)
 {
-	FILE *to = output_open(path);
+	struct output out;
+	int code = output_open(&out, path);
 
-	if (!to)
-		return fail(-errno, "%s", path);
-	heatmap_svg(map, to);
-	return output_close(to, path, EXIT_OK);
+	if (code)
+		return code;
+	heatmap_svg(map, out.to);
+	return output_close(&out, EXIT_OK);
+}
+
+/* The numbers of the picture. */
+static int put_json(const struct heatmap *map, const char *path)
+{
+	json_t *kinds = json_object(), *regions = json_array();
+
+	for (unsigned k = 0; k < map->n_kinds; k++)
+		(void)json_object_set_new(kinds, map->kind[k].name,
+					  json_integer((json_int_t)map->kind[k].pages));
+	for (size_t i = 0; i < map->n; i++) {
+		const struct panel *p = &map->panel[i];
+		json_t *from = map->frames ? json_integer((json_int_t)p->first)
+					   : json_hex(p->first * PMPT_PAGE_BYTES);
+
+		(void)json_array_append_new(regions,
+					    json_pack("{s:o,s:I,s:I}", "from", from, "pages",
+						      (json_int_t)(p->end - p->first), "used",
+						      (json_int_t)p->pages));
+	}
+	return json_put(stdout,
+			json_pack("{s:s,s:o,s:I,s:o,s:o}", "of", map->frames ? "frames" : "space",
+				  "file", path ? json_text(path) : json_null(), "square_bytes",
+				  (json_int_t)(map->cell_pages * PMPT_PAGE_BYTES), "pages", kinds,
+				  "regions", regions));
 }
 
 static int run_heatmap(const struct command *cmd, int argc, char **argv)
 {
 	const char *path = NULL;
-	bool frames = false;
+	bool frames = false, json = false;
 	const struct opt opts[] = {
 		{ "output", 'o', OPT_TEXT, &path, "FILE", "write there (standard output)" },
 		{ "frames", 0, OPT_FLAG, &frames, NULL, "the pool's frames, not a space" },
+		{ "json", 0, OPT_FLAG, &json, NULL,
+		  "print its numbers as a JSON object; a picture only with -o" },
 		OPT_END
 	};
 	int n = options(cmd, opts, argc, argv, 1, 2), code;
@@ -195,21 +222,24 @@ static int run_heatmap(const struct command *cmd, int argc, char **argv)
 		 frames ? "" : argv[1]);
 	map.title = title;
 	code = draw(pool, argv[0], frames ? NULL : argv[1], &map);
-	if (!code)
-		code = put(&map, path);
+	if (!code && (path || !json))
+		code = put_svg(&map, path);
+	if (!code && json)
+		code = put_json(&map, path);
 	heatmap_free(&map);
 	return close_pool(pool, NULL, code);
 }
 
 const struct command command_heatmap = {
 	.name = "heatmap",
-	.synopsis = "pmpt heatmap [-o FILE] POOL SPACE\n"
-		    "pmpt heatmap [-o FILE] --frames POOL",
+	.synopsis = "pmpt heatmap [-o FILE] [--json] POOL SPACE\n"
+		    "pmpt heatmap [-o FILE] [--json] --frames POOL",
 	.brief = "draw a space, or the frames, as an SVG",
 	.text = "Draw the pages of a space along a Hilbert curve, in the colors of their permissions;\n"
 		"regions that lie far apart get panels of their own, at the same scale.  --frames: the\n"
 		"frames of the pool that hold data, and those that are mapped more than once.  Where\n"
-		"tables and the log lie is not shown; how many there are, is.\n",
+		"tables and the log lie is not shown; how many there are, is.  In a browser each square\n"
+		"tells its address and pages under the pointer.\n",
 	.example = "pmpt heatmap -o editor.svg /dev/shm/pool editor",
 	.run = run_heatmap,
 };

@@ -16,6 +16,7 @@
 
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_PFN     ((1ull << 55) - 1)
+#define NO_PID          UINT64_MAX
 #define PFN_LIMIT       (1ull << 40) /* an entry holds 40 bits of frame number */
 
 struct import {
@@ -62,13 +63,13 @@ static int add_pages(struct import *im, uint64_t va, uint64_t n, uint64_t pfn, u
 			   .pfn = pfn,
 			   .flags = flags | PMPT_EXT };
 
-	if (im->runs.pages + n > im->limit)
+	if (n > im->limit || im->runs.pages > im->limit - n)
 		return fail(0, "%s: more than %s pages; see --limit", im->source,
 			    human_count(im->limit));
 	if (pfn >= PFN_LIMIT || n > PFN_LIMIT - pfn)
 		return fail(0, "%s: frame %#" PRIx64 " has more than 40 bits", im->source, pfn);
 	im->next_pfn += n;
-	return runs_add(&im->runs, &run, true) ? fail(-ENOMEM, "%s", im->source) : EXIT_OK;
+	return runs_add(&im->runs, &run, true) ? fail_os(-ENOMEM, "%s", im->source) : EXIT_OK;
 }
 
 static int read_pagemap(struct import *im, const struct range *r)
@@ -82,7 +83,7 @@ static int read_pagemap(struct import *im, const struct range *r)
 				    (off_t)(va / PMPT_PAGE_BYTES * 8));
 
 		if (got < 0)
-			return fail(-errno, "%s: pagemap at %#" PRIx64, im->source, va);
+			return fail_os(-errno, "%s: pagemap at %#" PRIx64, im->source, va);
 		if (got < 8) /* beyond what the kernel tells, as [vsyscall] is, or it has exited */
 			break;
 		for (size_t i = 0; i < (size_t)got / 8 && !code; i++, va += PMPT_PAGE_BYTES) {
@@ -112,23 +113,23 @@ static int read_range(struct import *im, const struct range *r)
 		im->no_access += n;
 		return EXIT_OK;
 	}
-	if (r->from >> 47 && ~r->from >> 47) { /* not canonical */
-		return fail(PMPT_E_ADDRESS, "%s: %#" PRIx64, im->source, r->from);
-	}
+	if (r->from >> 47 && (int64_t)r->from >> 47 != -1)
+		return fail_os(PMPT_E_ADDRESS, "%s: %#" PRIx64 " is not canonical", im->source,
+			       r->from);
 	return add_pages(im, r->from, n, im->next_pfn, r->flags);
 }
 
 static int read_maps(struct import *im)
 {
-	char *text = NULL;
-	size_t room = 0;
-	int code = EXIT_OK;
+	static char text[LINE_BYTES_MAX + 1];
+	int code = EXIT_OK, got = 1;
+	uint64_t line;
+	size_t n;
 
 	progress_start(&im->progress, "reading", "pages", 0);
-	for (uint64_t line = 1; !code && getline(&text, &room, im->maps) > 0; line++) {
+	for (line = 1; !code && (got = read_line(im->maps, text, &n)) > 0; line++) {
 		struct range r;
 
-		text[strcspn(text, "\n")] = '\0';
 		if (parse_range(text, &r))
 			code = read_range(im, &r);
 		else
@@ -138,9 +139,13 @@ static int read_maps(struct import *im)
 				    im->source, line, text);
 	}
 	progress_end(&im->progress);
-	free(text);
-	if (!code && ferror(im->maps))
-		code = fail(-errno, "%s", im->source);
+	if (got == -EMSGSIZE)
+		code = fail(0,
+			    "%s:%" PRIu64 ": more than %u bytes without an end of line, expected "
+			    "lines as in /proc/PID/maps; nothing was changed",
+			    im->source, line, LINE_BYTES_MAX);
+	else if (got < 0)
+		code = fail_os(got, "%s", im->source);
 	if (!code && !im->runs.pages)
 		code = fail(0, "%s: no pages%s", im->source,
 			    im->ranges ? "" : ": a kernel thread, or it has exited");
@@ -170,20 +175,22 @@ static int store(struct import *im, const char *path, const char *name, bool jso
 	uint64_t lsn = 0;
 	double start = now_s();
 	pmpt_pool *pool;
+	bool created;
 	int code = open_pool(path, &pool, NULL), rc;
 
 	if (code)
 		return code;
-	rc = pmpt_space_create(pool, name, &im->space);
+	rc = take_space(pool, name, &im->space, &created);
 	if (rc)
-		return close_pool(pool, NULL, fail(rc, "%s: '%s'", path, name));
+		return close_pool(pool, NULL, fail_taken(rc, path, name));
 	progress_start(&im->progress, "importing", "pages", im->runs.pages);
 	rc = in_transaction(pool, map_all, im, &lsn);
 	progress_end(&im->progress);
 	pmpt_space_close(im->space);
 	if (rc) {
 		code = fail(rc, "%s: '%s'", path, name);
-		(void)pmpt_space_delete(pool, name);
+		if (created)
+			(void)pmpt_space_delete(pool, name);
 	}
 	code = close_pool(pool, NULL, code);
 	if (code)
@@ -216,12 +223,15 @@ static int open_process(struct import *im, uint64_t pid, char source[32])
 	snprintf(path, sizeof(path), "/proc/%" PRIu64 "/maps", pid);
 	im->maps = fopen(path, "re");
 	if (!im->maps)
-		return fail(-errno, "%s", path);
+		return fail_os(-errno, "%s%s", path,
+			       errno == EACCES ? " (only its user and root may read it)" : "");
 	if (im->all)
 		return EXIT_OK;
 	snprintf(path, sizeof(path), "/proc/%" PRIu64 "/pagemap", pid);
 	im->pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	return im->pagemap < 0 ? fail(-errno, "%s (--all does without it)", path) : EXIT_OK;
+	if (im->pagemap < 0 && errno == ESRCH)
+		return fail(0, "%s: no address space: a kernel thread, or it has exited", source);
+	return im->pagemap < 0 ? fail_os(-errno, "%s (--all does without it)", path) : EXIT_OK;
 }
 
 static int run_import(const struct command *cmd, int argc, char **argv)
@@ -229,7 +239,7 @@ static int run_import(const struct command *cmd, int argc, char **argv)
 	struct import im = { .pagemap = -1, .limit = 1ull << 28 };
 	const char *name = NULL, *file = NULL;
 	char source[32], standard_name[32];
-	uint64_t pid = 0;
+	uint64_t pid = NO_PID;
 	bool in = false, json = false;
 	const struct opt opts[] = {
 		{ "pid", 0, OPT_COUNT, &pid, "N", "the process" },
@@ -244,15 +254,15 @@ static int run_import(const struct command *cmd, int argc, char **argv)
 	int code;
 
 	(void)options(cmd, opts, argc, argv, 1, 1);
-	if ((pid != 0) + (file != NULL) + in != 1)
+	if ((pid != NO_PID) + (file != NULL) + in != 1)
 		usage_error(cmd, "one of --pid, --maps and --stdin is expected");
-	if (pid) {
+	if (pid != NO_PID) {
 		code = open_process(&im, pid, source);
 		snprintf(standard_name, sizeof(standard_name), "pid-%" PRIu64, pid);
 	} else {
 		im.source = file ? file : "standard input";
 		im.maps = file ? fopen(file, "re") : stdin;
-		code = im.maps ? EXIT_OK : fail(-errno, "%s", im.source);
+		code = im.maps ? EXIT_OK : fail_os(-errno, "%s", im.source);
 		snprintf(standard_name, sizeof(standard_name), "maps");
 	}
 	if (!code)
@@ -274,8 +284,9 @@ const struct command command_import = {
 	.brief = "copy the address space of a running process",
 	.text = "Make a space of a process's present pages: its addresses, its permissions, and its\n"
 		"frames as external ones, with the kernel's numbers where the kernel tells them (root),\n"
-		"else numbered in order of appearance.  All in one transaction.  The process runs on\n"
-		"meanwhile; transparent huge pages are taken as the 4 KiB pages they consist of.\n",
+		"else numbered in order of appearance.  All in one transaction, into a new space or an\n"
+		"empty one.  The process runs on meanwhile; transparent huge pages are taken as the\n"
+		"4 KiB pages they consist of.\n",
 	.example = "pmpt import --pid $$ --space shell /dev/shm/pool",
 	.run = run_import,
 };

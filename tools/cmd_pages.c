@@ -51,8 +51,8 @@ static int change(const char *path, const char *name, struct change *c, const ch
 						  json_text(name), "va", json_hex(c->va), "bytes",
 						  (json_int_t)c->bytes, "lsn", (json_int_t)lsn));
 	else
-		printf("%s %#" PRIx64 "-%#" PRIx64 " (%s), LSN %" PRIu64 "\n", done, c->va,
-		       c->va + c->bytes, human_bytes(c->bytes), lsn);
+		printf("%s %#" PRIx64 "-0x%s (%s), LSN %" PRIu64 "\n", done, c->va,
+		       end_text(c->va, c->bytes, 1), human_bytes(c->bytes), lsn);
 	return close_pool(pool, c->space, code);
 }
 
@@ -170,21 +170,21 @@ static json_t *run_json(const struct run *r)
 {
 	char prot[5];
 
-	return json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:s,s:b,s:I,s:I}", "va", json_hex(r->va), "end",
-			 json_hex(r->va + run_bytes(r)), "size", (json_int_t)r->page_bytes, "count",
-			 (json_int_t)r->count, "pfn", (json_int_t)r->pfn, "pieces",
+	return json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:I,s:I}", "va", json_hex(r->va),
+			 "end", json_hex(r->va + run_bytes(r)), "size", (json_int_t)r->page_bytes,
+			 "count", (json_int_t)r->count, "pfn", (json_int_t)r->pfn, "pieces",
 			 (json_int_t)r->pieces, "prot", prot_text(r->flags, prot), "ext",
-			 (r->flags & PMPT_EXT) != 0, "tag", (json_int_t)PMPT_TAG_OF(r->flags),
-			 "pkey", (json_int_t)PMPT_PKEY_OF(r->flags));
+			 (r->flags & PMPT_EXT) != 0, "global", (r->flags & PMPT_G) != 0, "tag",
+			 (json_int_t)PMPT_TAG_OF(r->flags), "pkey",
+			 (json_int_t)PMPT_PKEY_OF(r->flags));
 }
 
 static void print_run(const struct run *r, const char *trunk, bool last)
 {
-	uint64_t end = r->va + run_bytes(r);
 	char prot[5];
 
-	printf("%s%s%s%016" PRIx64 "-%016" PRIx64 "%s %10s  %s%s%s %s  ", trunk, tree_branch(last),
-	       paint(CYAN), r->va, end, paint(PLAIN), human_bytes(run_bytes(r)),
+	printf("%s%s%s%016" PRIx64 "-%s%s %10s  %s%s%s %s  ", trunk, tree_branch(last), paint(CYAN),
+	       r->va, end_text(r->va, run_bytes(r), 16), paint(PLAIN), human_bytes(run_bytes(r)),
 	       paint(r->flags & PMPT_X   ? YELLOW
 		     : r->flags & PMPT_W ? GREEN
 					 : PLAIN),
@@ -267,8 +267,6 @@ static int run_walk(const struct command *cmd, int argc, char **argv)
 	for (size_t i = 0; json && !code && i < runs.n; i++)
 		code = json_put(stdout, run_json(&runs.run[i]));
 	runs_free(&runs);
-	if (!code)
-		code = output_done(stdout, "standard output");
 	return close_pool(pool, space, code);
 }
 

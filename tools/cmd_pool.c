@@ -18,6 +18,14 @@ static const char *medium_text(enum pmpt_medium medium)
 	return "unknown";
 }
 
+/* A pool takes its file in extents; only frames of those that it took are counted. */
+static const char *grows(const struct pmpt_stats *st)
+{
+	return st->pool_bytes > (st->extents + 1) * PMPT_EXTENT_BYTES
+		       ? " so far: more extents of 1 GiB are taken when they are needed"
+		       : "";
+}
+
 /* ---- create ---------------------------------------------------------------------------------- */
 
 static int run_create(const struct command *cmd, int argc, char **argv)
@@ -58,8 +66,9 @@ static int run_create(const struct command *cmd, int argc, char **argv)
 					(json_int_t)st.pool_bytes, "medium", medium_text(st.medium),
 					"frames_free", (json_int_t)st.frames_free));
 	} else {
-		printf("%s: %s on %s, %s free\n", argv[0], human_bytes(st.pool_bytes),
-		       medium_text(st.medium), human_bytes(st.frames_free * PMPT_PAGE_BYTES));
+		printf("%s: %s on %s, %s free%s\n", argv[0], human_bytes(st.pool_bytes),
+		       medium_text(st.medium), human_bytes(st.frames_free * PMPT_PAGE_BYTES),
+		       grows(&st));
 		rc = EXIT_OK;
 	}
 	return close_pool(pool, NULL, rc);
@@ -130,7 +139,8 @@ static void info_print(const char *path, const struct pmpt_stats *st)
 	printf("%s%s%s\n", paint(BOLD), path, paint(PLAIN));
 	printf("  size         %s\n", human_bytes(st->pool_bytes));
 	printf("  medium       %s\n", medium_text(st->medium));
-	printf("  extents      %s, %s frames\n", human_count(st->extents), human_count(st->frames));
+	printf("  extents      %s taken, %s%s\n", human_count(st->extents),
+	       counted(st->frames, "frame"), grows(st));
 	printf("  spaces       %s\n", human_count(st->spaces));
 	printf("  log          %s lanes of %s, bulk lane %s\n", human_count(st->lanes),
 	       human_bytes(st->lane_lines * 64), human_bytes(st->bulk_lines * 64));
@@ -226,8 +236,8 @@ static int run_stat(const struct command *cmd, int argc, char **argv)
 					  (json_int_t)st.spaces, "volatile_bytes",
 					  (json_int_t)st.volatile_bytes));
 	} else {
-		printf("%s%s%s  %s of 4 KiB, %s\n", paint(BOLD), argv[0], paint(PLAIN),
-		       counted(st.frames, "frame"), counted(st.spaces, "space"));
+		printf("%s%s%s  %s of 4 KiB%s; %s\n", paint(BOLD), argv[0], paint(PLAIN),
+		       counted(st.frames, "frame"), grows(&st), counted(st.spaces, "space"));
 		stat_row("reserved", st.frames_reserved, st.frames, DIM);
 		stat_row("tables", st.frames_table, st.frames, BLUE);
 		stat_row("data", st.frames_data, st.frames, YELLOW);
@@ -307,11 +317,27 @@ static enum space_verb space_verb(const struct command *cmd, const char *word)
 	usage_error(cmd, "'%s': ls, create, rm or rename is expected", word);
 }
 
+static int space_done(enum space_verb verb, const char *name, const char *to, bool json)
+{
+	static const char *const done[] = { "listed", "created", "removed", "renamed" };
+	json_t *o;
+
+	if (!json) {
+		printf("%s space '%s'%s%s%s\n", done[verb], name, to ? " to '" : "", to ? to : "",
+		       to ? "'" : "");
+		return EXIT_OK;
+	}
+	o = json_pack("{s:s,s:o}", "done", done[verb], "space", json_text(name));
+	if (o && to)
+		(void)json_object_set_new(o, "to", json_text(to));
+	return json_put(stdout, o);
+}
+
 static int run_space(const struct command *cmd, int argc, char **argv)
 {
 	static const int operands[] = { 2, 3, 3, 4 };
 	bool json = false;
-	const struct opt opts[] = { { "json", 0, OPT_FLAG, &json, NULL, "ls: print a JSON object" },
+	const struct opt opts[] = { { "json", 0, OPT_FLAG, &json, NULL, "print a JSON object" },
 				    OPT_END };
 	int n = options(cmd, opts, argc, argv, 2, 4), rc = 0, code;
 	pmpt_space *space = NULL;
@@ -333,15 +359,17 @@ static int run_space(const struct command *cmd, int argc, char **argv)
 		rc = pmpt_space_rename(pool, argv[2], argv[3]);
 	if (rc)
 		code = fail(rc, "%s: '%s'", argv[1], argv[2]);
+	else if (verb != SPACE_LS)
+		code = space_done(verb, argv[2], verb == SPACE_RENAME ? argv[3] : NULL, json);
 	return close_pool(pool, space, code);
 }
 
 const struct command command_space = {
 	.name = "space",
 	.synopsis = "pmpt space ls [--json] POOL\n"
-		    "pmpt space create POOL NAME\n"
-		    "pmpt space rm POOL NAME\n"
-		    "pmpt space rename POOL FROM TO",
+		    "pmpt space create [--json] POOL NAME\n"
+		    "pmpt space rm [--json] POOL NAME\n"
+		    "pmpt space rename [--json] POOL FROM TO",
 	.brief = "list, create, remove, rename address spaces",
 	.text = "Each change is atomic, and durable when the command returns.\n",
 	.example = "pmpt space create /dev/shm/pool editor",

@@ -29,6 +29,7 @@ struct restore {
 	pmpt_space **space; /* by dump->space */
 	bool *created;
 	struct pieces wanted, got;
+	const char *path; /* of the pool */
 	struct progress progress;
 	const char *failed_space; /* where the error came up */
 	uint64_t failed_line;     /* 0: not in a line */
@@ -196,44 +197,14 @@ static int fill(void *ctx, pmpt_tx *tx)
 	return rc;
 }
 
-static int found_page(void *ctx, const struct pmpt_mapping *m)
-{
-	(void)ctx;
-	(void)m;
-	return 1;
-}
-
-/* Open the space, or create it; one that exists is empty. */
-static int take_space(struct restore *r, size_t i)
-{
-	const char *name = r->dump->space[i].name;
-	int rc = pmpt_space_open(r->pool, name, &r->space[i]);
-
-	if (rc == PMPT_E_NO_SPACE) {
-		rc = pmpt_space_create(r->pool, name, &r->space[i]);
-		r->created[i] = !rc;
-		return rc;
-	}
-	if (!rc)
-		rc = pmpt_walk(r->space[i], 0, 0, found_page, NULL);
-	for (unsigned w = 0; w < PMPT_USER_WORDS && !rc; w++) {
-		uint64_t value = 0;
-
-		rc = pmpt_user_get(r->space[i], w, &value);
-		rc = rc ? rc : value != 0;
-	}
-	return rc > 0 ? PMPT_E_EXISTS : rc;
-}
-
 static int restore(struct restore *r, uint64_t *lsn)
 {
 	int rc = pieces_wanted(r->dump, &r->wanted), code = EXIT_OK;
 
 	for (size_t i = 0; i < r->dump->n && !rc; i++) {
-		rc = take_space(r, i);
+		rc = take_space(r->pool, r->dump->space[i].name, &r->space[i], &r->created[i]);
 		if (rc)
-			code = fail(rc, "'%s'%s", r->dump->space[i].name,
-				    rc == PMPT_E_EXISTS ? " is not empty" : "");
+			code = fail_taken(rc, r->path, r->dump->space[i].name);
 	}
 	if (!rc) {
 		progress_start(&r->progress, "restoring", "pages", r->dump->pages);
@@ -258,7 +229,7 @@ static int restore(struct restore *r, uint64_t *lsn)
 
 static int restore_into(const char *path, const struct dump *dump, const char *name, bool json)
 {
-	struct restore r = { .dump = dump, .name = name };
+	struct restore r = { .dump = dump, .name = name, .path = path };
 	uint64_t lsn = 0;
 	int code = open_pool(path, &r.pool, NULL);
 
@@ -269,7 +240,7 @@ static int restore_into(const char *path, const struct dump *dump, const char *n
 	if (r.space && r.created)
 		code = restore(&r, &lsn);
 	else
-		code = fail(-ENOMEM, "%s", name);
+		code = fail_os(-ENOMEM, "%s", name);
 	if (!code && json)
 		code = json_put(stdout,
 				json_pack("{s:I,s:I,s:I}", "spaces", (json_int_t)dump->n, "pages",
@@ -299,13 +270,14 @@ static int run_restore(const struct command *cmd, int argc, char **argv)
 	struct dump dump = { 0 };
 
 	if (!from)
-		return fail(-errno, "%s", name);
+		return fail_os(-errno, "%s", name);
 	code = dump_read(from, name, &dump);
 	if (!standard)
 		(void)fclose(from);
 	if (!code && as && dump.n == 1) {
 		free(dump.space[0].name);
 		dump.space[0].name = strdup(as);
+		code = dump.space[0].name ? EXIT_OK : fail_os(-ENOMEM, "%s", name);
 	} else if (!code && as) {
 		dump_free(&dump);
 		usage_error(cmd, "--as is for a dump of one space; this one has %zu", dump.n);

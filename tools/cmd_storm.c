@@ -35,10 +35,12 @@ static void print_round(uint64_t number, const struct storm_round *r)
 	       counted(r->recovery.redone, "transaction"), human_count(r->recovery.torn),
 	       counted(r->recovery.words, "word"), counted(r->recovery.pages, "page"),
 	       (double)r->recovery.recovery_ns / 1e6, (double)r->recovery.open_ns / 1e6);
-	printf("  %severy acknowledged transaction is there, none half%s: %s compared, "
-	       "%s committed unacknowledged\n",
-	       paint(GREEN), paint(PLAIN), counted(r->verify_pages, "page"),
-	       human_count(r->unacknowledged));
+	printf("  %severy acknowledged transaction is there, none half%s: %s compared",
+	       paint(GREEN), paint(PLAIN), counted(r->verify_pages, "page"));
+	if (r->unacknowledged)
+		printf(", and %s more that the kill kept from being acknowledged",
+		       human_count(r->unacknowledged));
+	putchar('\n');
 }
 
 static json_t *round_json(const struct storm_round *r)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "dump.h"
 
@@ -30,14 +31,13 @@ static int bad(const struct reader *r, size_t col, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int bad(const struct reader *r, size_t col, const char *format, ...)
 {
+	char why[512];
 	va_list ap;
 
-	fprintf(stderr, "pmpt: %s:%" PRIu64 ":%zu: ", r->name, r->line, col);
 	va_start(ap, format);
-	vfprintf(stderr, format, ap);
+	(void)vsnprintf(why, sizeof(why), format, ap);
 	va_end(ap);
-	fputs("; nothing was changed\n", stderr);
-	return EXIT_ERROR;
+	return fail(0, "%s:%" PRIu64 ":%zu: %s; nothing was changed", r->name, r->line, col, why);
 }
 
 /* "key: found ..., expected ..." */
@@ -120,7 +120,7 @@ static int read_header(struct reader *r, json_t *o)
 	}
 	grown = realloc(r->dump->space, (r->dump->n + 1) * sizeof(*grown));
 	if (!grown)
-		return fail(-ENOMEM, "%s", r->name);
+		return fail_os(-ENOMEM, "%s", r->name);
 	r->dump->space = grown;
 	s = &grown[r->dump->n++];
 	*s = (struct dump_space){ .name = strdup(name) };
@@ -129,7 +129,7 @@ static int read_header(struct reader *r, json_t *o)
 		if (!get_hex(json_array_get(user, i), &s->user[i]))
 			return mismatch(r, "user", json_array_get(user, i), "words as \"0x..\"");
 	}
-	return s->name ? EXIT_OK : fail(-ENOMEM, "%s", r->name);
+	return s->name ? EXIT_OK : fail_os(-ENOMEM, "%s", r->name);
 }
 
 static int add_run(struct reader *r, const struct run *run)
@@ -141,7 +141,7 @@ static int add_run(struct reader *r, const struct run *run)
 		struct dump_run *grown = realloc(s->run, room * sizeof(*grown));
 
 		if (!grown)
-			return fail(-ENOMEM, "%s", r->name);
+			return fail_os(-ENOMEM, "%s", r->name);
 		s->run = grown;
 		s->room = room;
 	}
@@ -234,7 +234,7 @@ static int read_end(struct reader *r, json_t *o)
 	return code;
 }
 
-static int read_line(struct reader *r, size_t len)
+static int parse_line(struct reader *r, size_t len)
 {
 	json_error_t error;
 	json_t *o = json_loadb(r->text, len, JSON_REJECT_DUPLICATES, &error);
@@ -258,27 +258,35 @@ static int read_line(struct reader *r, size_t len)
 
 int dump_read(FILE *from, const char *name, struct dump *dump)
 {
-	struct reader r = { .dump = dump, .name = name };
-	size_t room = 0;
-	char *text = NULL;
-	int code = EXIT_OK;
-	ssize_t n;
+	static char text[LINE_BYTES_MAX + 1];
+	struct reader r = { .dump = dump, .name = name, .text = text };
+	struct progress progress;
+	struct stat st = { 0 };
+	uint64_t bytes = 0;
+	int code = EXIT_OK, got = 1;
+	size_t n;
 
-	while (!code && (n = getline(&text, &room, from)) > 0) {
-		r.text = text;
+	(void)fstat(fileno(from), &st);
+	progress_start(&progress, "reading", "bytes",
+		       S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
+	while (!code && (got = read_line(from, text, &n)) > 0) {
 		r.line++;
-		code = read_line(&r, (size_t)n);
+		code = parse_line(&r, n);
+		bytes += n + 1;
+		progress_to(&progress, bytes);
 	}
-	if (!code && ferror(from))
-		code = fail(-errno, "%s", name);
+	progress_end(&progress);
 	r.line++;
+	if (got == -EMSGSIZE)
+		code = bad(&r, LINE_BYTES_MAX, "no end of line so far, expected lines of JSON");
+	else if (got < 0)
+		code = fail_os(got, "%s", name);
 	r.text = "";
 	if (!code && r.open)
 		code = bad(&r, 1, "it ends in the middle of space '%s'",
 			   dump->space[dump->n - 1].name);
 	if (!code && !dump->n)
 		code = bad(&r, 1, "it is empty, expected a header");
-	free(text);
 	return code;
 }
 

@@ -9,6 +9,7 @@
 #ifndef PMPT_HEATMAP_H
 #define PMPT_HEATMAP_H
 
+#include "hilbert.h"
 #include "tool.h"
 
 #define KINDS_MAX  4
@@ -30,7 +31,7 @@ struct panel {
 	unsigned x, y; /* where it is drawn: set by the layout */
 };
 struct heatmap {
-	const char *title, *note;
+	const char *title;
 	char subtitle[160];
 	bool frames; /* numbers are frames, not addresses */
 	uint64_t cell_pages, pages;
@@ -51,24 +52,5 @@ struct stretch {
 int heatmap_build(struct heatmap *map, const struct stretch *stretch, size_t n, uint64_t span_end);
 void heatmap_svg(const struct heatmap *map, FILE *to);
 void heatmap_free(struct heatmap *map);
-
-/* Cell d of the curve over 2^order x 2^order: it begins at the top left and ends at the top right.
- * SOURCES	J. Skilling's and H. Warren's (Hacker's Delight 16-1) form of the mapping. */
-static inline void hilbert_xy(unsigned order, uint64_t d, unsigned *x, unsigned *y)
-{
-	*x = *y = 0;
-	for (unsigned k = 0; k < order; k++, d >>= 2) {
-		unsigned side = 1u << k, right = (unsigned)(d >> 1 & 1), down = (d & 1) ^ right;
-
-		if (!down) { /* the quarter is turned */
-			unsigned t = *x;
-
-			*x = right ? side - 1 - *y : *y;
-			*y = right ? side - 1 - t : t;
-		}
-		*x += right * side;
-		*y += down * side;
-	}
-}
 
 #endif

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* heatmap_svg -- a heatmap as an SVG: title, legend, panels. */
+/* heatmap_svg -- a heatmap as an SVG: title, legend, panels.
+ *
+ * Over the cells of a panel lies the curve in coarse: it visits the blocks that the cells fill, with
+ * a dot where addresses begin, an arrow where they end, and how far from the beginning in between.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +12,10 @@
 #define MARGIN      32u
 #define GAP         36u  /* between panels */
 #define LABEL       40u  /* height of a panel's two lines of text */
-#define LABEL_WIDTH 290u /* a panel's column is at least as wide */
+#define LABEL_WIDTH 300u /* a panel's column is at least as wide */
 #define WIDTH       1240u
-#define WIDTH_MIN   860u /* for the line below the legend */
-#define HEAD        150u /* title and legend */
+#define WIDTH_MIN   920u /* for the line below the legend */
+#define HEAD        180u /* title and legend */
 #define FREE_COLOR  "#eceff1"
 #define INK         "#263238"
 #define FAINT       "#607d8b"
@@ -49,13 +53,12 @@ struct layout {
 /* What of the square the curve reaches. */
 static void reach(const struct panel *p, const struct layout *l, unsigned *wide, unsigned *high)
 {
-	unsigned x, y;
-
 	*wide = *high = 0;
 	for (uint64_t i = 0; i < p->n_cells; i++) {
-		hilbert_xy(p->order, i, &x, &y);
-		*wide = x + 1 > *wide ? x + 1 : *wide;
-		*high = y + 1 > *high ? y + 1 : *high;
+		struct hilbert at = hilbert_point(p->order, i);
+
+		*wide = at.x + 1 > *wide ? at.x + 1 : *wide;
+		*high = at.y + 1 > *high ? at.y + 1 : *high;
 	}
 	*wide *= l->cell;
 	*high *= l->cell;
@@ -131,7 +134,8 @@ static void cell_svg(const struct heatmap *map, const struct panel *p, const str
 {
 	uint64_t page = p->first + i * map->cell_pages;
 	const uint32_t *pages = p->cell[i].pages;
-	unsigned x, y, most = 0, size = l->cell > 5 ? l->cell - 1 : l->cell;
+	struct hilbert point = hilbert_point(p->order, i);
+	unsigned most = 0, size = l->cell > 5 ? l->cell - 1 : l->cell;
 	uint64_t all = 0;
 	char color[8] = FREE_COLOR, at[32];
 
@@ -139,11 +143,10 @@ static void cell_svg(const struct heatmap *map, const struct panel *p, const str
 		all += pages[k];
 		most = pages[k] > pages[most] ? k : most;
 	}
-	hilbert_xy(p->order, i, &x, &y);
 	if (all)
 		shade(map->kind[most].color, (double)all / (double)map->cell_pages, color);
 	fprintf(to, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" fill=\"%s\">",
-		p->x + x * l->cell, p->y + y * l->cell, size, size, color);
+		p->x + point.x * l->cell, p->y + point.y * l->cell, size, size, color);
 	fprintf(to, "<title>%s", place(map, page, at));
 	for (unsigned k = 0; k < map->n_kinds; k++) {
 		if (pages[k])
@@ -152,6 +155,118 @@ static void cell_svg(const struct heatmap *map, const struct panel *p, const str
 	}
 	fprintf(to, "%s</title></rect>\n", all ? "" : map->frames ? "\nno data" : "\nnot mapped");
 }
+
+/* ---- the curve over the cells ------------------------------------------------------------------ */
+
+#define BLOCK_MIN 64u /* pixels: a narrower block has no room for its label */
+
+/* The panel in coarse: 4^order blocks. */
+struct blocks {
+	unsigned order, side; /* side: of a block, in pixels */
+	uint64_t cells, n;    /* of a block; blocks that the panel reaches */
+};
+
+static struct blocks blocks(const struct panel *p, const struct layout *l, unsigned order)
+{
+	struct blocks b = { .order = order, .side = l->cell << (p->order - order) };
+
+	b.cells = 1ull << 2 * (p->order - order);
+	b.n = (p->n_cells + b.cells - 1) / b.cells;
+	return b;
+}
+
+/* Center of block i, in pixels. */
+static void center(const struct panel *p, const struct blocks *b, uint64_t i, double *x, double *y)
+{
+	struct hilbert at = hilbert_point(b->order, i);
+
+	*x = p->x + (at.x + 0.5) * b->side;
+	*y = p->y + (at.y + 0.5) * b->side;
+}
+
+/* A line through the blocks' centers, a dot at its beginning, an arrow head at its end. */
+static void line_svg(const struct panel *p, const struct blocks *b, FILE *to)
+{
+	static const struct {
+		const char *color, *width, *opacity;
+	} strokes[] = { { "#ffffff", "4", "0.55" }, { INK, "1.5", "0.8" } };
+	double x, y, before_x = 0, before_y = 0, turn;
+
+	for (size_t s = 0; s < sizeof(strokes) / sizeof(strokes[0]); s++) {
+		fprintf(to,
+			"<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" opacity=\"%s\" "
+			"stroke-linejoin=\"round\" points=\"",
+			strokes[s].color, strokes[s].width, strokes[s].opacity);
+		for (uint64_t i = 0; i < b->n; i++) {
+			center(p, b, i, &x, &y);
+			fprintf(to, "%.1f,%.1f ", x, y);
+		}
+		fputs("\"/>\n", to);
+	}
+	center(p, b, 0, &x, &y);
+	fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" stroke=\"#ffffff\"/>\n", x, y);
+	if (b->n < 2)
+		return;
+	center(p, b, b->n - 2, &before_x, &before_y);
+	center(p, b, b->n - 1, &x, &y);
+	turn = y < before_y ? 0 : x > before_x ? 90 : y > before_y ? 180 : 270;
+	fprintf(to,
+		"<path d=\"M0,-7 l-5.5,10 h11 z\" stroke=\"#ffffff\" "
+		"transform=\"translate(%.1f,%.1f) rotate(%.0f)\"/>\n",
+		x, y, turn);
+}
+
+/* "+1280 KiB": exact, in the largest unit that is. */
+static const char *distance(uint64_t bytes, char out[32])
+{
+	static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	unsigned u = 0;
+
+	for (; u < 4 && bytes % 1024 == 0; u++)
+		bytes /= 1024;
+	snprintf(out, 32, "+%" PRIu64 " %s", bytes, unit[u]);
+	return out;
+}
+
+/* How far from the panel's beginning each block begins. */
+static void distances_svg(const struct heatmap *map, const struct panel *p, const struct blocks *b,
+			  FILE *to)
+{
+	for (uint64_t i = 1; i < b->n; i++) {
+		struct hilbert at = hilbert_point(b->order, i);
+		unsigned shift = p->order - b->order;
+		struct hilbert corner = { at.x << shift, at.y << shift };
+		char far[32];
+
+		if (hilbert_place(p->order, corner) >= p->n_cells)
+			continue; /* nothing there to write on */
+		text(to, p->x + at.x * b->side + 4.0, p->y + at.y * b->side + 13.0,
+		     "font-size=\"11\" font-weight=\"bold\" stroke=\"#ffffff\" "
+		     "stroke-width=\"3\" stroke-opacity=\"0.8\" paint-order=\"stroke\"",
+		     distance(i * b->cells * map->cell_pages * PMPT_PAGE_BYTES, far));
+	}
+}
+
+static void curve_over_cells(const struct heatmap *map, const struct panel *p,
+			     const struct layout *l, FILE *to)
+{
+	unsigned width = l->cell << p->order, order = 0;
+	struct blocks labelled, visited;
+
+	while (order < 2 && order + 1 < p->order && width >> (order + 1) >= BLOCK_MIN)
+		order++;
+	if (!order)
+		return;
+	labelled = blocks(p, l, order);
+	visited = blocks(p, l, order + 1);
+	visited.n = p->n_cells / visited.cells; /* whole ones: the arrow is not to point outside */
+	fputs("<g pointer-events=\"none\">\n", to);
+	line_svg(p, &visited, to);
+	distances_svg(map, p, &labelled, to);
+	fputs("</g>\n", to);
+}
+
+/* ---- panels ------------------------------------------------------------------------------------ */
 
 static void panel_svg(const struct heatmap *map, const struct panel *p, const struct layout *l,
 		      FILE *to)
@@ -169,6 +284,7 @@ static void panel_svg(const struct heatmap *map, const struct panel *p, const st
 	for (uint64_t i = 0; i < p->n_cells; i++)
 		cell_svg(map, p, l, i, to);
 	fputs("</g>\n", to);
+	curve_over_cells(map, p, l, to);
 }
 
 /* ---- head ------------------------------------------------------------------------------------ */
@@ -176,12 +292,11 @@ static void panel_svg(const struct heatmap *map, const struct panel *p, const st
 /* A small curve that shows how addresses run. */
 static void curve_svg(FILE *to, double x, double y)
 {
-	unsigned cx, cy;
-
 	fputs("<polyline fill=\"none\" stroke=\"" FAINT "\" stroke-width=\"1.5\" points=\"", to);
 	for (uint64_t d = 0; d < 64; d++) {
-		hilbert_xy(3, d, &cx, &cy);
-		fprintf(to, "%.1f,%.1f ", x + 5 * cx, y + 5 * cy);
+		struct hilbert at = hilbert_point(3, d);
+
+		fprintf(to, "%.1f,%.1f ", x + 5 * at.x, y + 5 * at.y);
 	}
 	fprintf(to,
 		"\"/>\n<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"" INK "\"/>\n"
@@ -201,8 +316,10 @@ static double swatch(FILE *to, double x, double y, const char *color, const char
 
 static void head_svg(const struct heatmap *map, FILE *to)
 {
+	const char *what = map->frames ? "Frames" : "Addresses";
 	double x = MARGIN + 56;
-	char line[96];
+	char line[160], pale[8];
+	unsigned kind = 0;
 
 	text(to, MARGIN, 42, "font-size=\"22\" font-weight=\"bold\"", map->title);
 	text(to, MARGIN, 64, "font-size=\"13\" fill=\"" FAINT "\"", map->subtitle);
@@ -214,8 +331,23 @@ static void head_svg(const struct heatmap *map, FILE *to)
 			 human_bytes(map->kind[k].pages * PMPT_PAGE_BYTES));
 		x = swatch(to, x, 98, map->kind[k].color, line);
 	}
-	(void)swatch(to, x, 98, FREE_COLOR, map->frames ? "free, tables, log" : "not mapped");
-	text(to, MARGIN + 56, 119, "font-size=\"12\" fill=\"" FAINT "\"", map->note);
+	while (kind + 1 < map->n_kinds && !map->kind[kind].pages)
+		kind++;
+	shade(map->kind[kind].color, 0.1, pale);
+	x = swatch(to, x, 98, FREE_COLOR, map->frames ? "free, tables, log" : "not mapped");
+	if (map->cell_pages > 1)
+		(void)swatch(to, x, 98, pale,
+			     map->frames ? "pale: partly data" : "pale: partly mapped");
+	snprintf(line, sizeof(line),
+		 "%s run along the line (a Hilbert curve) from the dot to the arrow, so neighbours "
+		 "stay neighbours;",
+		 what);
+	text(to, MARGIN + 56, 121, "font-size=\"12.5\" fill=\"" FAINT "\"", line);
+	text(to, MARGIN + 56, 138, "font-size=\"12.5\" fill=\"" FAINT "\"",
+	     map->frames
+		     ? "+ tells how far into the pool a block begins."
+		     : "+ tells how far behind the first address a block begins.  Regions that lie "
+		       "far apart are drawn apart, at one scale.");
 }
 
 void heatmap_svg(const struct heatmap *map, FILE *to)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmpt -- look at pools of durable page tables, and change them.  Page pmpt(1). */
+#include <fcntl.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -109,29 +111,49 @@ static int run_help(int argc, char **argv)
 
 	if (argc < 2) {
 		help(stdout);
-		return output_done(stdout, "standard output");
+		return EXIT_OK;
 	}
 	cmd = find(argv[1]);
 	return cmd ? cmd->run(cmd, 2, (char *[]){ argv[1], option, NULL }) : unknown(argv[1]);
 }
 
-int main(int argc, char **argv)
+/* Where a standard descriptor is closed, a pool that is opened would become it, and what we print
+ * would go into the pool.  Opened the wrong way round: using it is still an error. */
+static void occupy_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			_exit(EXIT_ERROR);
+	}
+}
+
+static int run(int argc, char **argv)
 {
 	const struct command *cmd;
 
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V") ||
+	    !strcmp(argv[1], "version")) {
+		printf("pmpt %s\n", pmpt_version());
+		return EXIT_OK;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return run_help(argc - 1, argv + 1);
+	cmd = find(argv[1]);
+	return cmd ? cmd->run(cmd, argc - 1, argv + 1) : unknown(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	int code;
+
+	occupy_standard_descriptors();
 	setlocale(LC_CTYPE, "");
 	output_init();
 	if (argc < 2) {
 		help(stderr);
 		return EXIT_USAGE;
 	}
-	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V") ||
-	    !strcmp(argv[1], "version")) {
-		printf("pmpt %s\n", pmpt_version());
-		return output_done(stdout, "standard output");
-	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-		return run_help(argc - 1, argv + 1);
-	cmd = find(argv[1]);
-	return cmd ? cmd->run(cmd, argc - 1, argv + 1) : unknown(argv[1]);
+	code = run(argc, argv);
+	return code ? code : output_done(stdout, "standard output");
 }

@@ -66,6 +66,46 @@ int open_space(const char *path, const char *name, pmpt_pool **pool, pmpt_space 
 	return rc ? close_pool(*pool, NULL, fail(rc, "%s: '%s'", path, name)) : EXIT_OK;
 }
 
+static int found_page(void *ctx, const struct pmpt_mapping *m)
+{
+	(void)ctx;
+	(void)m;
+	return 1;
+}
+
+int take_space(pmpt_pool *pool, const char *name, pmpt_space **space, bool *created)
+{
+	int rc = pmpt_space_open(pool, name, space);
+
+	*created = false;
+	if (rc == PMPT_E_NO_SPACE) {
+		rc = pmpt_space_create(pool, name, space);
+		*created = !rc;
+		return rc;
+	}
+	if (rc)
+		return rc;
+	rc = pmpt_walk(*space, 0, 0, found_page, NULL);
+	for (unsigned w = 0; w < PMPT_USER_WORDS && !rc; w++) {
+		uint64_t value = 0;
+
+		rc = pmpt_user_get(*space, w, &value);
+		rc = rc ? rc : value != 0;
+	}
+	if (rc) {
+		pmpt_space_close(*space);
+		*space = NULL;
+	}
+	return rc > 0 ? PMPT_E_EXISTS : rc;
+}
+
+int fail_taken(int error, const char *path, const char *name)
+{
+	if (error == PMPT_E_EXISTS)
+		return fail_os(error, "%s: '%s' is not empty", path, name);
+	return fail(error, "%s: '%s'", path, name);
+}
+
 int close_pool(pmpt_pool *pool, pmpt_space *space, int code)
 {
 	int rc;

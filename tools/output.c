@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include "tool.h"
 
@@ -91,58 +92,107 @@ const char *counted(uint64_t n, const char *thing)
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
-int fail(int error, const char *format, ...)
+void put_clean(const char *text)
 {
-	char detail[512];
-	va_list ap;
+	size_t left = strlen(text);
+	mbstate_t state = { 0 };
 
-	snprintf(detail, sizeof(detail), "%s", pmpt_errormsg());
-	fflush(stdout);
+	while (left) {
+		wchar_t wide;
+		size_t n = mbrtowc(&wide, text, left, &state);
+
+		if (n == 0 || n > left) { /* no character of this locale */
+			memset(&state, 0, sizeof(state));
+			fprintf(stderr, "\\x%02x", (unsigned char)*text);
+			n = 1;
+		} else if (iswcntrl((wint_t)wide)) {
+			fprintf(stderr, "\\x%02x", (unsigned)wide);
+		} else {
+			fprintf(stderr, "%.*s", (int)n, text);
+		}
+		text += n;
+		left -= n;
+	}
+}
+
+const char *error_detail(const char *what)
+{
+	const char *detail = pmpt_errormsg(), *colon = strstr(detail, ": ");
+	size_t n = colon ? (size_t)(colon - detail) : 0;
+
+	if (n && !strncmp(detail, what, n) && (what[n] == '\0' || what[n] == ':'))
+		return colon + 2;
+	return detail;
+}
+
+/* Does the text end with ": end", or is it that? */
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && !strcmp(text + n - m, end) &&
+	       (n == m || (n > m + 1 && !strncmp(text + n - m - 2, ": ", 2)));
+}
+
+static int vfail(int error, bool library, const char *format, va_list ap)
+{
+	const char *name = error ? pmpt_strerror(error) : "", *detail;
+	char what[1024], text[2048];
+
+	(void)vsnprintf(what, sizeof(what), format, ap);
+	detail = error && library ? error_detail(what) : "";
+	if (!error)
+		snprintf(text, sizeof(text), "%s", what);
+	else if (ends_with(detail, name))
+		snprintf(text, sizeof(text), "%s: %s", what, detail);
+	else
+		snprintf(text, sizeof(text), "%s: %s%s%s", what, name, *detail ? ": " : "", detail);
+	(void)fflush(stdout);
 	fputs("pmpt: ", stderr);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	if (error)
-		fprintf(stderr, ": %s%s%s", pmpt_strerror(error), *detail ? ": " : "", detail);
+	put_clean(text);
 	fputc('\n', stderr);
 	return error == PMPT_E_CORRUPT || error == PMPT_E_TRUNCATED ? EXIT_DAMAGED : EXIT_ERROR;
+}
+
+int fail(int error, const char *format, ...)
+{
+	va_list ap;
+	int code;
+
+	va_start(ap, format);
+	code = vfail(error, true, format, ap);
+	va_end(ap);
+	return code;
+}
+
+int fail_os(int error, const char *format, ...)
+{
+	va_list ap;
+	int code;
+
+	va_start(ap, format);
+	code = vfail(error, false, format, ap);
+	va_end(ap);
+	return code;
 }
 
 void warn(const char *format, ...)
 {
 	va_list ap;
 
-	fflush(stdout);
-	fputs("pmpt: ", stderr);
 	va_start(ap, format);
-	vfprintf(stderr, format, ap);
+	(void)vfail(0, false, format, ap);
 	va_end(ap);
-	fputc('\n', stderr);
 }
 
 int output_done(FILE *to, const char *name)
 {
+	errno = 0;
 	if (fflush(to) == 0 && !ferror(to))
 		return EXIT_OK;
-	if (errno == EPIPE)
-		return EXIT_ERROR;
-	fprintf(stderr, "pmpt: %s: %s\n", name, strerror(errno));
+	if (errno != EPIPE)
+		fprintf(stderr, "pmpt: %s: %s\n", name, errno ? strerror(errno) : "write error");
 	return EXIT_ERROR;
-}
-
-FILE *output_open(const char *path) { return path ? fopen(path, "we") : stdout; }
-
-int output_close(FILE *to, const char *path, int code)
-{
-	struct stat st;
-
-	if (!code)
-		code = output_done(to, path ? path : "standard output");
-	if (path && code && !fstat(fileno(to), &st) && S_ISREG(st.st_mode))
-		(void)unlink(path);
-	if (path && fclose(to) && !code)
-		code = fail(-errno, "%s", path);
-	return code;
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -169,15 +219,14 @@ json_t *json_hex(uint64_t value) { return json_sprintf("0x%" PRIx64, value); }
 
 int json_put(FILE *to, json_t *value)
 {
-	int rc = value ? json_dumpf(value, to, JSON_COMPACT) : -1;
-
-	json_decref(value);
 	if (!value) {
 		fputs("pmpt: no memory\n", stderr);
 		return EXIT_ERROR;
 	}
-	fputc('\n', to);
-	return rc ? output_done(to, "output") : EXIT_OK;
+	if (!json_dumpf(value, to, JSON_COMPACT))
+		fputc('\n', to);
+	json_decref(value);
+	return EXIT_OK; /* what could not be written, output_done() tells */
 }
 
 /* ---- progress -------------------------------------------------------------------------------- */
@@ -198,21 +247,29 @@ void progress_start(struct progress *p, const char *what, const char *unit, uint
 
 static void progress_draw(const struct progress *p, double spent)
 {
-	static const char full[] = "########################################";
+	static const char full[] = "##############################";
 	double part = p->total ? fmin((double)p->done / (double)p->total, 1) : 0;
 	double rate = (double)p->done / spent;
-	struct winsize size;
-	int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) ? 80 : size.ws_col;
-	int bar = width < 80 ? 10 : 30, filled = (int)(part * bar);
+	char bar[64] = "", speed[64] = "", left[32] = "", line[256];
+	struct winsize size = { 0 };
+	int width, wide, filled;
 
-	fprintf(stderr, "\r\033[K%s ", p->what);
+	(void)ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
+	width = size.ws_col ? size.ws_col : 80;
+	wide = width < 80 ? 10 : 30;
+	filled = (int)(part * wide);
 	if (p->total)
-		fprintf(stderr, "[%.*s%*s] %3.0f%%  ", filled, full, bar - filled, "", part * 100);
-	if (*p->unit)
-		fprintf(stderr, "%s %s/s", human_count((uint64_t)rate), p->unit);
+		snprintf(bar, sizeof(bar), " [%.*s%*s] %3.0f%%", filled, full, wide - filled, "",
+			 part * 100);
+	if (!strcmp(p->unit, "bytes"))
+		snprintf(speed, sizeof(speed), "  %s/s", human_bytes((uint64_t)rate));
+	else if (*p->unit)
+		snprintf(speed, sizeof(speed), "  %s %s/s", human_count((uint64_t)rate), p->unit);
 	if (p->total && p->done)
-		fprintf(stderr, "  %.0f s left", spent / part - spent);
-	fflush(stderr);
+		snprintf(left, sizeof(left), "  %.0f s left", spent / part - spent);
+	snprintf(line, sizeof(line), "%s%s%s%s", p->what, bar, speed, left);
+	fprintf(stderr, "\r\033[K%.*s", width - 1, line); /* a wrapped line could not be erased */
+	(void)fflush(stderr);
 }
 
 void progress_to(struct progress *p, uint64_t done)

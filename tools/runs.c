@@ -68,6 +68,17 @@ void runs_free(struct runs *runs)
 	*runs = (struct runs){ 0 };
 }
 
+const char *end_text(uint64_t va, uint64_t bytes, int digits)
+{
+	static _Thread_local char text[24];
+
+	if (va + bytes == 0 && bytes)
+		snprintf(text, sizeof(text), "10000000000000000");
+	else
+		snprintf(text, sizeof(text), "%0*" PRIx64, digits, va + bytes);
+	return text;
+}
+
 const char *prot_text(unsigned flags, char text[5])
 {
 	for (unsigned i = 0; i < 4; i++)

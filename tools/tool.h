@@ -61,6 +61,25 @@ uint64_t operand(const struct command *cmd, const char *name, const char *text);
 bool parse_number(const char *text, uint64_t *value);
 bool parse_prot(const char *text, unsigned *prot); /* "rwxu", any of them, '-' ignored */
 
+/* ---- files (file.c) ---------------------------------------------------------------------------- */
+
+/* A file that appears whole under its name, or not at all: it is written under another one first.
+ * What is no regular file (a pipe, a device) is written as it is.  One at a time. */
+struct output {
+	FILE *to;
+	const char *path;         /* NULL: standard output */
+	char *target, *temporary; /* NULL: none */
+};
+/* Returns an exit code, the error printed: a pool is never overwritten. */
+int output_open(struct output *out, const char *path);
+/* Flush, close, rename.  code: what went wrong before, else EXIT_OK.  Returns an exit code. */
+int output_close(struct output *out, int code);
+
+#define LINE_BYTES_MAX (64u << 10)
+/* A line into text, without its newline; n: out, its bytes.  Returns 1; 0 at the end; -EMSGSIZE if
+ * it is longer than LINE_BYTES_MAX; another negated errno. */
+int read_line(FILE *from, char text[LINE_BYTES_MAX + 1], size_t *n);
+
 /* ---- output (output.c) ----------------------------------------------------------------------- */
 
 enum color { PLAIN, BOLD, DIM, RED, GREEN, YELLOW, BLUE, CYAN };
@@ -75,19 +94,21 @@ const char *counted(uint64_t n, const char *thing); /* "1 space", "36,864 spaces
 const char *tree_branch(bool last);
 const char *tree_trunk(bool last);
 
-/* "pmpt: what: name of the error: detail"; returns the exit code. */
+/* "pmpt: what: name of the error: detail"; returns the exit code.  error 0: "pmpt: what" alone. */
 int fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a call of the system, of which the library has no detail. */
+int fail_os(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What pmpt_errormsg() has to say, without what `what` says already. */
+const char *error_detail(const char *what);
+/* Text of unknown origin on stderr: control characters as \x1b. */
+void put_clean(const char *text);
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-json_t *json_text(const char *text);         /* a string, bytes that are no UTF-8 replaced */
-json_t *json_hex(uint64_t value);            /* "0x1234": numbers above 2^53 do not survive JSON */
-int json_put(FILE *to, json_t *value);       /* one line; drops the reference.  An exit code. */
+json_t *json_text(const char *text); /* a string, bytes that are no UTF-8 replaced */
+json_t *json_hex(uint64_t value);    /* "0x1234": numbers above 2^53 do not survive JSON */
+int json_put(FILE *to,
+	     json_t *value); /* one line; drops the reference.  An exit code: of no memory */
 int output_done(FILE *to, const char *name); /* flush; say it if the disk is full.  An exit code */
-
-FILE *output_open(const char *path); /* NULL path: standard output.  NULL: errno */
-/* Flush and close.  code: what went wrong before, else EXIT_OK; then a regular file is removed, for
- * it is not whole.  An exit code. */
-int output_close(FILE *to, const char *path, int code);
 
 struct progress {
 	const char *what, *unit;
@@ -106,6 +127,10 @@ double now_s(void);
  * EXIT_DAMAGED.  Returns an exit code, the error printed; *error: out, may be NULL. */
 int open_pool(const char *path, pmpt_pool **pool, int *error);
 int open_space(const char *path, const char *name, pmpt_pool **pool, pmpt_space **space);
+/* Open a space that is empty and has no user words, or create it: what was killed half-way can be
+ * run again.  Returns 0; PMPT_E_EXISTS; the library's error. */
+int take_space(pmpt_pool *pool, const char *name, pmpt_space **space, bool *created);
+int fail_taken(int error, const char *path, const char *name); /* say it; the exit code */
 /* Close both (space may be NULL).  rc: an exit code, kept unless it is 0 and closing fails. */
 int close_pool(pmpt_pool *pool, pmpt_space *space, int rc);
 /* fn(ctx, tx) in one transaction: redo, or where it is too large for that, bulk.  All or nothing.
@@ -133,6 +158,8 @@ int runs_walk(struct runs *runs, const pmpt_space *space, uint64_t va, uint64_t 
 	      bool by_frame);
 void runs_free(struct runs *runs);
 static inline uint64_t run_bytes(const struct run *run) { return run->count * run->page_bytes; }
+/* The end of a run as text: 2^64, behind the last page, is no uint64_t. */
+const char *end_text(uint64_t va, uint64_t bytes, int digits);
 /* "rwxu" into text, '-' for what is not there. */
 const char *prot_text(unsigned flags, char text[5]);
 

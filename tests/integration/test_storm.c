@@ -2,8 +2,8 @@
 /* test_storm -- the judgement of `pmpt storm`, which `make demo` shows, and that it can fail.
  *
  * The writer kills itself in the middle of applying a committed transaction: some of its home words
- * are stored, some are not.  With recovery the pool is as after whole transactions, at each kill.
- * With recovery left out the same judgement finds the half.
+ * are stored, some are not, or none is.  With recovery the pool is as after whole transactions, at
+ * each kill.  With recovery left out the same judgement finds the half, or the loss.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,9 +54,8 @@ static int teardown(void **state)
 	return unlink(path);
 }
 
-/* One storm that ends in the middle of a transaction.  Returns the judgement. */
-static int judge(unsigned threads, unsigned at, unsigned words, bool recover,
-		 struct storm_round *round)
+/* One storm that ends in the middle of a transaction. */
+static void storm_half(unsigned threads, unsigned at, unsigned words, struct storm_round *round)
 {
 	const struct storm storm = {
 		.path = path, .seed = SEED, .threads = threads, .in_writer = arm
@@ -71,10 +70,25 @@ static int judge(unsigned threads, unsigned at, unsigned words, bool recover,
 	rc = storm_kill(&storm, round);
 	if (rc)
 		fail_msg("storm: %d %s", rc, round->why);
+}
+
+static int verify(unsigned threads, bool recover, struct storm_round *round)
+{
+	const struct storm storm = { .path = path, .seed = SEED, .threads = threads };
+	int rc;
+
 	test_skip_recovery = !recover;
 	rc = storm_verify(&storm, round);
 	test_skip_recovery = false;
 	return rc;
+}
+
+/* Both.  Returns the judgement. */
+static int judge(unsigned threads, unsigned at, unsigned words, bool recover,
+		 struct storm_round *round)
+{
+	storm_half(threads, at, words, round);
+	return verify(threads, recover, round);
 }
 
 static void test_recovery_completes_each_half(void **state)
@@ -110,6 +124,27 @@ static void test_without_recovery_the_half_is_found(void **state)
 	assert_in_range(found, KILLS / 2, KILLS);
 }
 
+/* Killed between the fence of a commit and its first store: nothing of the transaction is home, and
+ * it would have been acknowledged.  It is there by recovery alone, every time. */
+static void test_without_recovery_a_durable_transaction_is_lost(void **state)
+{
+	for (unsigned i = 0; i < KILLS; i++) {
+		for (unsigned recover = 0; recover < 2; recover++) {
+			struct storm_round round = { 0 };
+
+			assert_int_equal(setup(state), 0);
+			storm_half(1, 1 + 3 * i, 0, &round);
+			assert_int_equal(round.acknowledged[0], 3 * i);
+			round.acknowledged[0]++;
+			assert_int_equal(verify(1, recover, &round), !recover);
+			if (!recover)
+				assert_non_null(strstr(round.why, "was acknowledged"));
+			else /* once recovered, there is nothing to skip */
+				assert_int_equal(verify(1, false, &round), 0);
+		}
+	}
+}
+
 /* The judgement of acknowledgements. */
 static void test_a_lost_transaction_is_found(void **state)
 {
@@ -121,6 +156,8 @@ static void test_a_lost_transaction_is_found(void **state)
 	assert_int_equal(judge(1, 50, 1, true, &round), 0);
 	last = round.before[0];
 	round.acknowledged[0] = last; /* true */
+	assert_int_equal(storm_verify(&storm, &round), 0);
+	round.acknowledged[0] = last - 1; /* and one that could not say so any more */
 	assert_int_equal(storm_verify(&storm, &round), 0);
 	round.acknowledged[0] = last + 1; /* one that was never committed */
 	assert_int_equal(storm_verify(&storm, &round), 1);
@@ -184,6 +221,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_recovery_completes_each_half, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_without_recovery_the_half_is_found, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_without_recovery_a_durable_transaction_is_lost,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_lost_transaction_is_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_changed_page_is_found, setup, teardown),
 	};

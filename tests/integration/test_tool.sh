@@ -37,6 +37,13 @@ same() {
 	cmp "$1" "$2" || failed=$((failed + 1))
 }
 
+# holds FILE TEXT: the file is as it was
+holds() {
+	[ "$(cat "$1")" = "$2" ] && return
+	echo "$1 was changed"
+	failed=$((failed + 1))
+}
+
 # ---- help, version, usage ---------------------------------------------------------------------
 
 commands="create info stat check space walk map unmap protect dump restore import heatmap bench storm"
@@ -78,14 +85,16 @@ json '.[0] | .live == false and .recovery.undone == 0 and .lanes >= 1' $pmpt inf
 expect 0 '^  free ' $pmpt stat "$pool"
 json '.[0] | .frames == .frames_reserved + .frames_table + .frames_data + .frames_free' \
 	$pmpt stat --json "$pool"
-expect 0 '' $pmpt space create "$pool" one 
+expect 0 "^created space 'one'$" $pmpt space create "$pool" one
 expect 1 'exists' $pmpt space create "$pool" one
 expect 1 'name' $pmpt space create "$pool" ''
-expect 0 '' $pmpt space create "$pool" 'a "name" \ with é'
-expect 0 '' $pmpt space rename "$pool" one first
+json '.[0] == {"done": "created", "space": "a \"name\" \\ with é"}' \
+	$pmpt space create --json "$pool" 'a "name" \ with é'
+json '.[0] == {"done": "renamed", "space": "one", "to": "first"}' \
+	$pmpt space rename --json "$pool" one first
 json '.[0].spaces | map(.name) == ["first", "a \"name\" \\ with é"]' $pmpt space ls --json "$pool"
 expect 0 ' first$' $pmpt space ls "$pool"
-expect 0 '' $pmpt space rm "$pool" 'a "name" \ with é'
+json '.[0].done == "removed"' $pmpt space rm --json "$pool" 'a "name" \ with é'
 expect 1 'no such space' $pmpt space rm "$pool" one
 expect 2 'ls, create, rm or rename' $pmpt space list "$pool"
 expect 2 'takes 2 operands' $pmpt space create "$pool"
@@ -107,6 +116,13 @@ json '.[] | select(.va == "0x40000000") | .ext and .tag == 5 and .pkey == 3 and 
 	$pmpt walk --json "$pool" first
 expect 0 'entry 256 of the top table' $pmpt walk "$pool" first
 expect 0 'and [0-9]+ more' $pmpt walk --limit 1 "$pool" first
+# the last page of all: its end is 2^64
+expect 0 '^mapped 0xfffffffffffff000-0x10000000000000000 ' $pmpt map "$pool" first 0xfffffffffffff000 1
+expect 0 'fffffffffffff000-10000000000000000 ' $pmpt walk "$pool" first
+expect 0 '^unmapped' $pmpt unmap "$pool" first 0xfffffffffffff000 4k
+expect 2 '2\^36 pages' $pmpt map "$pool" first 0 18446744073709551615
+expect 1 'leaves its half' $pmpt map "$pool" first 0x7ffffffff000 2
+expect 1 'empty' $pmpt unmap "$pool" first 0 0
 expect 1 'not aligned' $pmpt map "$pool" first 0x3 1
 expect 1 'canonical' $pmpt map "$pool" first 0x800000000000 1
 expect 1 'not mapped' $pmpt protect "$pool" first 0x10000000 2M rw
@@ -124,7 +140,9 @@ expect 2 "VA: 'here' is no number" $pmpt map "$pool" first here 1
 
 expect 0 '' $pmpt space create "$pool" second
 expect 0 '' $pmpt map --pfn "$($pmpt walk --json "$pool" first | jq -s '.[1].pfn')" "$pool" second 0 1
-expect 0 '' $pmpt dump -o "$dir/dump" "$pool"
+expect 0 '^dumped 2 spaces, 521 pages to ' $pmpt dump -o "$dir/dump" "$pool"
+json '.[0].spaces == 2 and .[0].pages == 521' $pmpt dump --json -o "$dir/dump" "$pool"
+json '.[0].pmpt_dump == 1' $pmpt dump --json "$pool"
 json '.[0].pmpt_dump == 1 and .[-1].end == "second"' cat "$dir/dump"
 expect 0 '' $pmpt create --size 64M "$dir/other"
 json '.[0].spaces == 2 and .[0].pages == 521' $pmpt restore --json "$dir/other" "$dir/dump"
@@ -142,7 +160,20 @@ $pmpt dump "$dir/other" second > "$dir/second"
 expect 0 'restored 1 space' $pmpt restore --as copy "$dir/other" "$dir/second"
 expect 2 'a dump of one space' $pmpt restore --as copy "$dir/other" "$dir/dump"
 expect 1 "no such space" $pmpt dump "$pool" none
-expect 1 'No space left' $pmpt dump -o /dev/full "$pool"
+expect 1 '^pmpt: /dev/full: No space left' $pmpt dump -o /dev/full "$pool"
+# A file appears whole or not at all, and a pool is never overwritten.
+echo precious > "$dir/old"
+expect 1 "no such space" $pmpt dump -o "$dir/old" "$pool" none
+holds "$dir/old" precious
+ln -s old "$dir/link"
+expect 0 '' $pmpt dump -o "$dir/link" "$pool"
+same "$dir/old" "$dir/dump"
+[ -L "$dir/link" ] || { echo "a link was replaced"; failed=$((failed + 1)); }
+expect 1 'this is a pool; it is not overwritten' $pmpt dump -o "$pool" "$pool"
+expect 1 'this is a pool; it is not overwritten' $pmpt heatmap -o "$dir/other" "$pool" first
+expect 1 ': Is a directory$' $pmpt dump -o "$dir" "$pool"
+expect 0 'clean' $pmpt check "$pool"
+expect 1 '' sh -c "ls '$dir' | grep -E '^(old|link|pool|other)\\.'"
 
 # Line and column, what was found and expected; nothing is changed.
 $pmpt dump "$dir/other" > "$dir/before"
@@ -159,6 +190,9 @@ bad() { # bad PATTERN LINE...
 }
 edit() { printf '%s\n' "$page" | sed "$1"; }
 expect 1 ':1:.*it is empty' $pmpt restore "$dir/other" /dev/null
+expect 1 ':1:65536: no end of line' $pmpt restore "$dir/other" /dev/zero
+expect 1 ':1:.*\\x7f' $pmpt restore "$dir/other" /bin/ls
+expect 1 '^pmpt: .*: Is a directory$' $pmpt restore "$dir/other" "$dir"
 bad ':1:1: ' ''
 bad ':1:1: .*expected a header' "$page"
 bad ':1:1: .*expected an object' '[]'
@@ -210,7 +244,30 @@ expect 0 'by order|order of appearance' $pmpt import --stdin --space piped "$poo
 input=
 for s in maps piped; do $pmpt dump "$pool" $s | jq -c 'select(.va)' > "$dir/$s"; done
 same "$dir/maps" "$dir/piped"
-expect 1 'name exists' $pmpt import --pid $$ --space shell "$pool"
+expect 1 "name exists|'shell' is not empty" $pmpt import --pid $$ --space shell "$pool"
+# an import that was killed leaves an empty space: it is taken
+expect 0 '' $pmpt space create "$pool" early
+expect 0 '^imported' $pmpt import --pid $$ --space early "$pool"
+expect 1 '^pmpt: /proc/0/maps: No such file' $pmpt import --pid 0 "$pool"
+expect 1 ':1: more than 65536 bytes' $pmpt import --maps /dev/zero "$pool"
+expect 1 ':1: found .\\x7fELF' $pmpt import --maps /bin/ls "$pool"
+if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
+	nobody="setpriv --reuid 65534 --regid 65534 --clear-groups"
+	chmod 755 "$dir"
+	chmod 600 "$pool"
+	expect 1 '^pmpt: .*: open: Permission denied$' $nobody $pmpt info "$pool"
+	expect 8 '^pmpt: .*: Permission denied$' $nobody $pmpt check "$pool"
+	expect 1 'only its user and root may read it.: Permission denied$' \
+		$nobody $pmpt import --pid $$ "$pool"
+	$nobody sleep 60 &
+	sleeper=$!
+	while [ "$(stat -c %u /proc/$sleeper)" = 0 ]; do sleep 0.05; done
+	mkdir -m 777 "$dir/open"
+	expect 0 '' $nobody $pmpt create "$dir/open/pool"
+	json '.[0].frames == "by order" and .[0].pages > 50' \
+		$nobody $pmpt import --pid $sleeper --json "$dir/open/pool"
+	kill $sleeper
+fi
 expect 1 'No such file' $pmpt import --pid 4194305 "$pool"
 expect 1 'no pages' $pmpt import --maps /dev/null "$pool"
 expect 1 'more than 10 pages' $pmpt import --pid $$ --space few --limit 10 "$pool"
@@ -234,21 +291,68 @@ expect 0 '' $pmpt heatmap -o "$dir/a.svg" "$pool" shell
 expect 0 '^<svg .*' head -n 1 "$dir/a.svg"
 expect 0 '^</svg>$' tail -n 1 "$dir/a.svg"
 expect 0 'Address space “shell”' cat "$dir/a.svg"
+expect 0 '>\+[0-9]+ [KM]iB</text>' cat "$dir/a.svg"
 expect 0 'Frames of the pool' $pmpt heatmap --frames "$pool"
+json '.[0] | .of == "space" and .file == null and ([.pages[]] | add) == ([.regions[].used] | add)' \
+	$pmpt heatmap --json "$pool" shell
+json '.[0] | .of == "frames" and .file and .regions[0].from == 0 and .regions[0].used > 0' \
+	$pmpt heatmap --json --frames -o "$dir/b.svg" "$pool"
+expect 0 '^</svg>$' tail -n 1 "$dir/b.svg"
 expect 0 'a&amp;&lt;b' sh -c "$pmpt space create '$pool' 'a&<b' && $pmpt map '$pool' 'a&<b' 0 1 && $pmpt heatmap '$pool' 'a&<b'"
 expect 0 '' $pmpt space create "$pool" empty
 expect 1 'maps nothing' $pmpt heatmap "$pool" empty
 expect 2 'either SPACE or --frames' $pmpt heatmap "$pool"
 expect 2 'either SPACE or --frames' $pmpt heatmap --frames "$pool" shell
+[ "$($pmpt dump -o /dev/stdout "$pool" shell)" = "$($pmpt dump "$pool" shell)" ] ||
+	{ echo "more than the dump in a pipe"; failed=$((failed + 1)); }
 expect 1 'No such file|Not a directory' $pmpt heatmap -o "$dir/none/a.svg" "$pool" shell
 
 # ---- check ------------------------------------------------------------------------------------
 
 expect 0 'clean' $pmpt check "$pool"
 json '.[0].clean and .[0].findings == 0' $pmpt check --json "$pool"
-expect 8 'not a libpmpt pool' $pmpt check /etc/passwd
+expect 8 'not a libpmpt pool: offset 0: found 72 6f 6f 74 3a .*, expected 50 4d 45 4d' $pmpt check /etc/passwd
 expect 1 'not a libpmpt pool' $pmpt info /etc/passwd
 expect 8 'No such file' $pmpt check "$dir/none"
+for f in "$dir" /dev/null /dev/zero; do expect 8 ': no regular file$' $pmpt check "$f"; done
+for f in "$dir" /dev/null /dev/zero; do expect 1 ': no regular file$' $pmpt info "$f"; done
+expect 1 '^pmpt: .*: create: File exists$' $pmpt create /dev/null
+head -c 1000000 "$pool" > "$dir/short"
+expect 8 'truncated: 1000000 bytes' $pmpt check "$dir/short"
+expect 8 'truncated: 1000000 bytes' $pmpt info "$dir/short"
+printf '\033[31mno\033[m pool, and more than eight bytes\n' > "$dir/escape"
+expect 1 'offset 0: found 1b 5b 33 31 6d 6e 6f 1b, expected' $pmpt info "$dir/escape"
+$pmpt check --json "$dir/short" > "$dir/out" 2> "$dir/jq"
+jq -e '.clean == false and .error == "pool file is truncated" and (.detail | length > 0)' "$dir/out" > "$dir/jq" ||
+	{ echo "check --json of a short pool"; cat "$dir/out"; failed=$((failed + 1)); }
+
+# ---- standard output that is closed, full, or gone ----------------------------------------------
+
+# A closed descriptor must not become the pool's: what is printed would go into it.
+for c in "info '$pool'" "stat '$pool'" "walk '$pool' shell" "dump '$pool'" "space ls '$pool'" \
+	"heatmap '$pool' shell" "walk --json '$pool' shell" --version help "map --help"; do
+	expect 1 'standard output: Bad file descriptor' sh -c "$pmpt $c >&-"
+	expect 1 'standard output: No space left' sh -c "$pmpt $c > /dev/full"
+done
+expect 8 'standard output: Bad file descriptor' sh -c "$pmpt check '$pool' >&-"
+expect 1 '' sh -c "$pmpt info '$pool' <&- >&- 2>&-"
+expect 0 '^shell ' sh -c "$pmpt walk '$pool' shell | head -n 1"
+expect 0 'clean' $pmpt check "$pool"
+
+# ---- a terminal ---------------------------------------------------------------------------------
+
+if script -qec true /dev/null > "$dir/out" 2>&1; then
+	expect 0 '\[1m.*pool' script -qec "TERM=xterm $pmpt info '$pool'" /dev/null
+	expect 1 '' sh -c "TERM=xterm NO_COLOR=1 script -qec \"$pmpt info '$pool'\" /dev/null | grep '\[1m'"
+	expect 0 'storm [0-9,]+ transactions/s|storm  [0-9,]+ transactions/s' \
+		script -qec "$pmpt create '$dir/tty' && $pmpt storm --ms 1500 '$dir/tty'" /dev/null
+	expect 0 '' rm "$dir/tty"
+else
+	echo "no pseudo-terminals here: colors and the progress bar are not tested"
+fi
+
+# ---- damage --------------------------------------------------------------------------------------
+
 # An external page becomes one of the pool's, far outside of it: found, and never followed.
 expect 0 '' $pmpt space create "$pool" victim
 expect 0 '' $pmpt map --ext --pfn 0xabcdef123 "$pool" victim 0x5000 1
@@ -302,5 +406,9 @@ expect 0 'every acknowledged transaction is there, none half' $pmpt storm --ms 5
 expect 1 'found .*expected|ended by itself|was acknowledged' $pmpt storm --ms 50 --seed 2 "$dir/new"
 expect 0 'clean' $pmpt check "$dir/new"
 expect 0 'update' $pmpt bench --list
+for c in --list --help; do
+	expect 1 '^pmpt-bench: standard output: No space left' sh -c "$pmpt-bench $c > /dev/full"
+	expect 1 '^pmpt-bench: standard output: Bad file descriptor' sh -c "$pmpt-bench $c >&-"
+done
 
 [ $failed = 0 ] || { echo "$failed failed"; exit 1; }
