@@ -141,7 +141,7 @@ $(BUILD)/test/%: $(BUILD)/test/obj/tests/%.o $(BUILD)/test/libpmpt_test.a $(BUIL
 tests: $(TESTS)
 
 test: tests $(if $(SAN)$(COVERAGE),,all)
-	@BUILD=$(BUILD) SAN="$(SAN)" sh tools/run-tests.sh "$(T)"
+	@BUILD=$(BUILD) SAN="$(SAN)$(COVERAGE)" sh tools/run-tests.sh "$(T)"
 
 crash: setup		## the crash enumerator alone
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
@@ -157,7 +157,7 @@ tsan: setup		## ... under ThreadSanitizer
 
 coverage: setup-dev	## line coverage of lib/ and recovery/, at least 90 %
 	@find build/cov -name '*.gcda' -delete 2>/dev/null || true
-	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/cov COVERAGE=1 OPT='-O1 -g' test
+	@TEST_TIMEOUT=1200 $(MAKE) --no-print-directory -j$(JOBS) BUILD=build/cov COVERAGE=1 OPT='-O1 -g' test
 	@sh tools/coverage.sh build/cov 90
 
 bench: setup		## the benchmark, all rows

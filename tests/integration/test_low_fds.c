@@ -21,7 +21,8 @@
 static bool are_closed(unsigned mask)
 {
 	for (int fd = 0; fd < 3; fd++) {
-		if ((fcntl(fd, F_GETFD) < 0) != (mask >> fd & 1))
+		/* not `(fcntl() < 0) != bit`: gcc 12.2 drops the comparison with 0 there */
+		if (mask & 1u << fd ? fcntl(fd, F_GETFD) >= 0 : fcntl(fd, F_GETFD) < 0)
 			return false;
 	}
 	return true;
