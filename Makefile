@@ -47,7 +47,7 @@ BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/obj/%.o)
 PRODUCTS  := $(BUILD)/$(SONAME) $(BUILD)/libpmpt.so $(BUILD)/libpmpt.a $(BUILD)/libpmpt.pc $(if $(TOOL_SRC),$(BUILD)/pmpt) \
 	     $(if $(BENCH_SRC),$(BUILD)/pmpt-bench) $(EXAMPLES)
 
-.PHONY: all check demo test crash asan ubsan tsan coverage bench lint format format-check install uninstall clean help setup setup-dev
+.PHONY: all check demo test crash crash-adequacy asan ubsan tsan coverage bench lint format format-check install uninstall clean help setup setup-dev
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -87,13 +87,26 @@ $(LIB_OBJ): CFLAGS += $(LTO)
 $(BUILD)/core.o: $(LIB_OBJ)
 	$(LTO_LD) $@ $^
 
-# jemalloc's own names stay inside: an embedder's malloc is the embedder's.
-$(BUILD)/jemalloc.o: $(JEMALLOC)
+# jemalloc's own names stay inside: an embedder's malloc is the embedder's.  Its thread-local state goes: see one_thread.c.
+JE_OURS	 := mallocx sdallocx mallctl mallctlnametomib mallctlbymib
+JE_CALLS := pthread_key_create=one_key_create pthread_setspecific=one_setspecific pthread_atfork=one_atfork pthread_create=one_create \
+	    secure_getenv=one_getenv readlink=one_readlink
+$(BUILD)/jemalloc/%.o: lib/jemalloc/%.c
 	@mkdir -p $(@D)
-	ld -r -u mallocx -u sdallocx -u mallctl -u mallctlnametomib -u mallctlbymib -o $@.all $(JEMALLOC)
-	objcopy --keep-global-symbol=mallocx --keep-global-symbol=sdallocx --keep-global-symbol=mallctl \
-		--keep-global-symbol=mallctlnametomib --keep-global-symbol=mallctlbymib $@.all $@
-	@rm -f $@.all
+	$(CC) -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) -fPIC -MMD -MP -c -o $@ $<
+
+$(BUILD)/jemalloc/untls: lib/jemalloc/untls.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O1 $(WARN) -o $@ $<
+
+$(BUILD)/jemalloc.o: $(JEMALLOC) $(BUILD)/jemalloc/untls $(BUILD)/jemalloc/one_thread.o
+	ld -r -u one_offset $(JE_OURS:%=-u %) -o $@.all $(JEMALLOC)
+	$(BUILD)/jemalloc/untls $@.all je_tsd_tls one_offset
+	objcopy --rename-section .tdata=.data --remove-section .init_array --remove-section .rela.init_array \
+		$(foreach f,$(JE_OURS),--redefine-sym $(f)=real_$(f)) $(JE_CALLS:%=--redefine-sym %) $@.all
+	ld -r -o $@.one $@.all $(BUILD)/jemalloc/one_thread.o
+	objcopy $(JE_OURS:%=--keep-global-symbol=%) $@.one $@
+	@rm -f $@.all $@.one
 
 $(BUILD)/libpmpt.o: $(BUILD)/core.o $(BUILD)/jemalloc.o
 	ld -r -o $@.all $^
@@ -103,8 +116,9 @@ $(BUILD)/libpmpt.o: $(BUILD)/core.o $(BUILD)/jemalloc.o
 $(BUILD)/libpmpt.a: $(BUILD)/libpmpt.o
 	rm -f $@ && ar rcs $@ $<
 
+# A key's destructor runs at a thread's end, after any dlclose: the code stays.
 $(BUILD)/$(SONAME): $(BUILD)/libpmpt.o lib/libpmpt.map
-	$(CC) -shared $(LDFLAGS) -Wl,-soname,$(SONAME) -Wl,--version-script=lib/libpmpt.map -Wl,--no-undefined-version -o $@ $< $(LDLIBS) -ldl -lm
+	$(CC) -shared $(LDFLAGS) -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libpmpt.map -Wl,--no-undefined-version -o $@ $< $(LDLIBS) -ldl -lm
 
 $(BUILD)/libpmpt.so: $(BUILD)/$(SONAME)
 	ln -sf $(SONAME) $@
@@ -143,9 +157,14 @@ tests: $(TESTS)
 test: tests $(if $(SAN)$(COVERAGE),,all)
 	@BUILD=$(BUILD) SAN="$(SAN)$(COVERAGE)" sh tools/run-tests.sh "$(T)"
 
-crash: setup		## the crash enumerator alone
-	@$(MAKE) --no-print-directory -j$(JOBS) tests
+crash: setup		## libpmpt under every crash: the enumerator's programs, and all workloads of crashsim, two crashes in a row
+	@$(MAKE) --no-print-directory -j$(JOBS) tests $(BUILD)/crashsim
 	@BUILD=$(BUILD) sh tools/run-tests.sh crash/
+	@$(BUILD)/crashsim run -j $(JOBS)
+
+crash-adequacy: setup	## switch off each flush, fence and streamed store of the library: does a workload mind?
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/crashsim
+	@BUILD=$(BUILD) sh crashsim/adequacy.sh -j $(JOBS)
 
 asan: setup		## all test programs under AddressSanitizer
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan SAN=address test
@@ -166,7 +185,8 @@ bench: setup		## the benchmark, all rows
 
 # ---- style -----------------------------------------------------------------------------------------------------------
 
-STYLED := $(wildcard include/*.h lib/*.[ch] recovery/*.[ch] tools/*.[ch] bench/*.[ch] examples/*.c tests/*/*.[ch])
+STYLED := $(wildcard include/*.h lib/*.[ch] lib/*/*.[ch] recovery/*.[ch] tools/*.[ch] bench/*.[ch] examples/*.c tests/*/*.[ch] \
+			  crashsim/*.[ch] crashsim/workloads/*.[ch] crashsim/examples/*.c)
 
 lint: setup-dev		## cppcheck and clang-tidy, warnings are errors
 	cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=unknownMacro \
@@ -214,6 +234,6 @@ clean:			## remove $(BUILD)
 help:			## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | expand -t 16
 
--include crashsim/crashsim.mk
+include crashsim/crashsim.mk
 
--include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(TESTS:$(BUILD)/test/%=$(BUILD)/test/obj/tests/%.d)
+-include $(BUILD)/jemalloc/one_thread.d $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(TESTS:$(BUILD)/test/%=$(BUILD)/test/obj/tests/%.d)

@@ -15,7 +15,7 @@
  *
  * Threads.  A pool and a space may be used by any number of threads at once; a transaction by the
  * one that began it.  One process opens a pool at a time.
- * After fork() every handle is dead in the child: PMPT_E_FORKED.
+ * After fork() every handle is dead in the child: PMPT_E_FORKED.  It can open pools of its own.
  */
 #ifndef LIBPMPT_H
 #define LIBPMPT_H 1
@@ -106,6 +106,7 @@ enum pmpt_error {
 PMPT_API const char *pmpt_strerror(int error);
 
 /* Detail of the last error in this thread, "" if none.
+ * A call that succeeds leaves it as it is, and so does pmpt_lookup() with PMPT_E_NOT_MAPPED.
  * Valid until this thread's next libpmpt call. */
 PMPT_API const char *pmpt_errormsg(void);
 
@@ -130,7 +131,8 @@ enum pmpt_medium {
 };
 
 struct pmpt_config {
-	/* size of the file; 0: 64 MiB.  Ignored for a pool set, whose file says it */
+	/* size of the file, a multiple of 4096; 0: 64 MiB.  Ignored for a pool set, whose file
+	 * says it */
 	uint64_t pool_bytes;
 	uint32_t mode;  /* permission bits of the file; 0: 0600 */
 	uint32_t lanes; /* redo lanes, 1..PMPT_LANES_MAX; 0: default, fewer in a small pool */
@@ -168,6 +170,8 @@ PMPT_API int pmpt_create(const char *path, const struct pmpt_config *config, pmp
  *
  * Returns 0; -ENOENT, -EACCES ...; -EINVAL flags; PMPT_E_NOT_POOL, _VERSION, _CORRUPT, _TRUNCATED,
  * _IN_USE, _MEDIUM, _CPU.
+ * A deleted space whose tables are damaged, or whose rest cannot be freed for want of frames or
+ * memory, is left for the next open and told by the log callback (PMPT_LOG_ERROR): it is no error.
  * Durability: recovery is durable on return.
  * Crash: in the middle of it is harmless, at any depth.
  * Time: libpmemobj's own open, plus the log; independent of what is mapped. */
@@ -244,9 +248,12 @@ PMPT_API void pmpt_space_close(pmpt_space *space);
 
 /* Delete a space and free all its tables and frames.
  * The name is gone, durably, in one small transaction; the freeing goes on in bounded transactions
- * and is taken up again by the next open after a crash.
- * Returns 0; PMPT_E_NO_SPACE; PMPT_E_BUSY (a handle is open); PMPT_E_READ_ONLY; PMPT_E_CONFLICT (a
- * transaction that changed the space is still open: the name is gone, the next open frees the rest). */
+ * and is taken up again by the next open after a crash, or an error that left some of it.
+ * Returns 0; PMPT_E_NAME, _NO_SPACE; PMPT_E_BUSY (a handle is open); PMPT_E_READ_ONLY, _FORKED;
+ * and when the name is gone and the next open tries to free the rest: PMPT_E_CORRUPT (a table or a
+ * leaf is damaged: the message names the entry's offset; the frames before it are free),
+ * PMPT_E_CONFLICT (a transaction that changed the space is still open), PMPT_E_NO_FRAMES and -ENOSPC
+ * (a huge page has to be split). */
 PMPT_API int pmpt_space_delete(pmpt_pool *pool, const char *name);
 
 /* Rename, atomic and durable on return.
@@ -270,7 +277,7 @@ enum pmpt_tx_flags {
 };
 
 /* Begin a transaction.  Changes are invisible to others until the commit; several may be open in
- * one thread.
+ * one thread.  When a thread ends, those that it has open are aborted.
  * Returns 0; PMPT_E_TX_LIMIT; PMPT_E_READ_ONLY; PMPT_E_FORKED; -EINVAL flags; -ENOMEM. */
 PMPT_API int pmpt_begin(pmpt_pool *pool, unsigned flags, pmpt_tx **tx);
 
@@ -411,7 +418,8 @@ struct pmpt_mapping {
 
 /* The leaf entry that maps va.  A committed, durable value, never one of an open transaction.
  * Returns 0; PMPT_E_NOT_MAPPED; PMPT_E_ADDRESS; PMPT_E_BUSY (open bulk transaction);
- * PMPT_E_CORRUPT. */
+ * PMPT_E_CORRUPT.
+ * PMPT_E_NOT_MAPPED leaves pmpt_errormsg() as it is: it is no accident for a reader. */
 PMPT_API int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *entry);
 
 /* n lookups; entry[i] is 0 where va[i] is not mapped.  Each as pmpt_lookup, not a snapshot

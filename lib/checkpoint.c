@@ -129,7 +129,9 @@ static int checkpoint_locked(struct wal *wal)
 		wal->prepared(wal->prepare_ctx);
 	pm_store(&wal->pm, &wal->sb->checkpoint_lsn, x);
 	/* F2 durability: x before a slot is used again [W6] */
-	rc = pm_persist(&wal->pm, &wal->sb->checkpoint_lsn, sizeof(pm_word));
+	rc = rule_on(RULE_W4_PERSIST)
+		     ? pm_persist(&wal->pm, &wal->sb->checkpoint_lsn, sizeof(pm_word))
+		     : 0;
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < wal->n_lanes; i++)

@@ -10,184 +10,12 @@
  * What can fail comes before the lane; behind the descriptor locks only the medium can fail.
  */
 
+#include <stdlib.h>
+
 #include "table.h"
 #include "rcu.h"
-#include "sort.h"
 #include "tx.h"
 #include "vec.h"
-
-/* A fresh table with more entries than these is streamed, not logged: a stream costs 64 lines and
- * a fence. */
-#define FRESH_WORDS 24
-
-/* ---- the plan as a list of words ------------------------------------------------------------- */
-
-static int list_add(struct pmpt_tx *tx, uint64_t where, uint64_t old, uint64_t new)
-{
-	int rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + 1,
-			     sizeof(*tx->list));
-
-	if (!rc)
-		tx->list[tx->n_list++] = (struct wal_word){ where, old, new };
-	return rc;
-}
-
-static bool in_dropped_table(struct pmpt_tx *tx, uint64_t where)
-{
-	const pm_word *desc = frames_desc(&tx->pool->frames, WHERE_OFF(where) >> FRAME_SHIFT);
-	const struct wal_word *w =
-		desc ? wset_find(&tx->deltas, region_off(tx->pool->rg, desc) | WHERE_DESC) : NULL;
-
-	return w && (w->old & ~DELTA_LIVE) == DESC_TABLE && (int64_t)w->new < 0;
-}
-
-static int list_words(struct pmpt_tx *tx)
-{
-	int rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->words.n,
-			     sizeof(*tx->list));
-
-	for (size_t i = 0; i < tx->words.n && !rc; i++) {
-		const struct wal_word *w = &tx->words.word[i];
-
-		if (w->old == w->new)
-			continue;
-		if (tx->dropped && WHERE_CLASS(w->where) == WHERE_ENTRY &&
-		    in_dropped_table(tx, w->where))
-			/* nobody will read it, and no line is to stand on a frame behind its
-			 * free [F8] */
-			continue;
-		rc = list_add(tx, w->where, w->old, w->new);
-	}
-	return rc;
-}
-
-static unsigned fresh_entries(const struct fresh *f)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < FRAME_WORDS; i++)
-		n += f->shadow[i] != 0;
-	return n;
-}
-
-/* Content of a fresh table goes by the log when its frame is zeroed and it is small; else it is
- * streamed. */
-static bool fresh_logged(const struct pmpt_tx *tx, const struct fresh *f)
-{
-	return f->zeroed && !tx->bulk && fresh_entries(f) <= FRESH_WORDS;
-}
-
-static int list_fresh(struct pmpt_tx *tx)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < tx->n_fresh && !rc; i++) {
-		const struct fresh *f = &tx->fresh[i];
-
-		if (f->dead || !fresh_logged(tx, f))
-			continue;
-		for (unsigned k = 0; k < FRAME_WORDS && !rc; k++) {
-			if (f->shadow[k])
-				rc = list_add(
-					tx, f->pfn << FRAME_SHIFT | (uint64_t)k << 3 | WHERE_ENTRY,
-					0, f->shadow[k]);
-		}
-	}
-	return rc;
-}
-
-/* The value of a descriptor after a delta. */
-static uint64_t desc_after(uint64_t home, const struct wal_word *delta)
-{
-	uint64_t count = (uint64_t)((int64_t)desc_count(home) + (int64_t)delta->new);
-	enum desc_kind kind = (enum desc_kind)(delta->old & ~DELTA_LIVE);
-
-	/* free: a table keeps its kind, so that older lines on it are known to aim at a table */
-	if (count == 0)
-		return kind == DESC_TABLE ? desc_make(DESC_TABLE, 0) : 0;
-	return desc_count(home) ? (home & ~DESC_COUNT) | count : desc_make(kind, count);
-}
-
-/* A delta as an absolute word, by the count as it is now.  The frame may be no more what it was
- * when it was counted: freed by another transaction, and even in use again as a table. */
-static int desc_word(struct pmpt_tx *tx, const struct wal_word *delta, struct wal_word *out)
-{
-	uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(delta->where)));
-	enum desc_kind kind = (enum desc_kind)(delta->old & ~DELTA_LIVE);
-
-	if (desc_count(home) ? desc_kind(home) != kind : (delta->old & DELTA_LIVE) != 0)
-		return error_set(PMPT_E_CONFLICT, "frame %#lx was freed by another transaction",
-				 frames_pfn_of_desc(&tx->pool->frames, delta->where));
-	if ((int64_t)desc_count(home) + (int64_t)delta->new > UINT32_MAX)
-		return error_set(PMPT_E_COUNT, "the count of frame %#lx would overflow",
-				 frames_pfn_of_desc(&tx->pool->frames, delta->where));
-	*out = (struct wal_word){ delta->where, home, desc_after(home, delta) };
-	return 0;
-}
-
-/* The list's descriptors in ascending order. */
-static int desc_sort(struct pmpt_tx *tx)
-{
-	size_t n = tx->n_list - tx->list_desc;
-	uint64_t *key = mem_alloc(&tx->pool->mem, 2 * n * sizeof(*key));
-	int rc = 0;
-
-	if (!key)
-		return error_set(-ENOMEM, "no memory to sort %zu descriptors", n);
-	for (size_t i = 0; i < n; i++)
-		key[i] = tx->list[tx->list_desc + i].where;
-	sort_u64(key, key + n, n);
-	for (size_t i = 0; i < n && !rc; i++)
-		rc = desc_word(tx, wset_find(&tx->deltas, key[i]), &tx->list[tx->list_desc + i]);
-	mem_free(&tx->pool->mem, key, 2 * n * sizeof(*key));
-	return rc;
-}
-
-/* Deltas as absolute words, ascending: that is the order of the locks, and makes runs. */
-static int list_deltas(struct pmpt_tx *tx)
-{
-	const struct wset *deltas = &tx->deltas;
-	bool ascending = true;
-	int rc;
-
-	tx->list_desc = tx->n_list;
-	rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + deltas->n,
-			 sizeof(*tx->list));
-	for (size_t i = 0; i < deltas->n && !rc; i++) {
-		const struct wal_word *w = &deltas->word[i];
-
-		if (!w->new)
-			continue;
-		ascending = ascending && (tx->n_list == tx->list_desc ||
-					  tx->list[tx->n_list - 1].where < w->where);
-		rc = desc_word(tx, w, &tx->list[tx->n_list++]);
-	}
-	return rc || ascending ? rc : desc_sort(tx);
-}
-
-int commit_plan(struct pmpt_tx *tx, bool deltas)
-{
-	int rc;
-
-	tx->n_list = 0;
-	/* fresh tables before the links to them: words go home in this order, and a reader that follows
-	 * a link which replaced another must not find the table empty */
-	rc = list_fresh(tx);
-	if (!rc)
-		rc = list_words(tx);
-	tx->list_desc = tx->n_list;
-	return rc || !deltas ? rc : list_deltas(tx);
-}
-
-size_t commit_room(const struct pmpt_tx *tx)
-{
-	const struct wal *wal = &tx->pool->wal;
-	size_t bulk = tx->bulk ? bulk_room(wal) : 0;
-
-	if (!tx->bulk)
-		return wal->half_lines;
-	return bulk ? bulk - 1 : 0; /* LAST may need a line of its own */
-}
 
 /* ---- fresh tables and the caller's frames ---------------------------------------------------- */
 
@@ -195,10 +23,12 @@ size_t commit_room(const struct pmpt_tx *tx)
 static int fresh_stream(struct pmpt_tx *tx)
 {
 	for (size_t i = 0; i < tx->n_fresh; i++) {
-		const struct fresh *f = &tx->fresh[i];
+		struct fresh *f = &tx->fresh[i];
 
 		if (f->dead || fresh_logged(tx, f))
 			continue;
+		/* also where this commit fails, and the table is small by the next */
+		f->zeroed = false;
 		pm_stream(&tx->pm, region_at(tx->pool->rg, f->pfn << FRAME_SHIFT), f->shadow,
 			  FRAME_BYTES / LINE_BYTES);
 		tx->unfenced = true;
@@ -433,10 +263,24 @@ static void cuts_go(struct pmpt_tx *tx)
 		pwc_go(&tx->cut[i].space->pwc);
 }
 
+/* Switched off: counts go home at once, and nothing logs them. */
+static size_t counts_logged(struct pmpt_tx *tx, size_t *n_lines)
+{
+	if (rule_on(RULE_F4_LOGGED) || !tx->list_desc)
+		return tx->n_list;
+	for (size_t i = tx->list_desc; i < tx->n_list; i++) {
+		pm_word *home = region_at(tx->pool->rg, WHERE_OFF(tx->list[i].where));
+
+		pm_store(&tx->pm, home, tx->list[i].new);
+	}
+	*n_lines = wal_lines(tx->list, tx->list_desc);
+	return tx->list_desc;
+}
+
 static int commit_redo(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 {
 	struct wal_lane *lane = NULL;
-	size_t n_lines = 0;
+	size_t n_lines = 0, n_words;
 	int rc = lane_and_locks(tx, &lane, &n_lines);
 
 	if (rc)
@@ -446,7 +290,8 @@ static int commit_redo(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 		unlock(tx);
 	}
 	cuts_stop(tx);
-	rc = wal_commit(&tx->pool->wal, lane, tx->list, tx->n_list, n_lines, lsn);
+	n_words = counts_logged(tx, &n_lines);
+	rc = wal_commit(&tx->pool->wal, lane, tx->list, n_words, n_lines, lsn);
 	cuts_go(tx);
 	if (rule_on(RULE_W7_LOCKS))
 		descs_unlock(tx);
@@ -460,6 +305,34 @@ static int commit_redo(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 
 /* ---- bulk ------------------------------------------------------------------------------------ */
 
+static int by_space_and_va(const void *a, const void *b)
+{
+	const struct bulk_range *x = a, *y = b;
+
+	if (x->space != y->space)
+		return (uintptr_t)x->space < (uintptr_t)y->space ? -1 : 1;
+	return x->va < y->va ? -1 : x->va > y->va;
+}
+
+/* Ascending and apart, so that a reader finds one among many at once. */
+static void ranges_merge(const struct pmpt_tx *tx, struct bulk_ranges *to)
+{
+	size_t n = 0;
+
+	if (tx->n_ranges)
+		memcpy(to->range, tx->range, tx->n_ranges * sizeof(to->range[0]));
+	qsort(to->range, tx->n_ranges, sizeof(to->range[0]), by_space_and_va);
+	for (size_t i = 0; i < tx->n_ranges; i++) {
+		struct bulk_range *last = n ? &to->range[n - 1] : NULL;
+
+		if (last && last->space == to->range[i].space && to->range[i].va <= last->end)
+			last->end = last->end > to->range[i].end ? last->end : to->range[i].end;
+		else
+			to->range[n++] = to->range[i];
+	}
+	to->n = n;
+}
+
 /* Tell readers which ranges they may not see, and wait until all know. */
 static int ranges_publish(struct pmpt_tx *tx)
 {
@@ -469,9 +342,8 @@ static int ranges_publish(struct pmpt_tx *tx)
 	new = mem_alloc(&pool->mem, sizeof(*new) + tx->n_ranges * sizeof(new->range[0]));
 	if (!new)
 		return error_set(-ENOMEM, "no memory for %zu ranges", tx->n_ranges);
-	new->n = tx->n_ranges;
-	if (tx->n_ranges)
-		memcpy(new->range, tx->range, tx->n_ranges * sizeof(new->range[0]));
+	new->room = tx->n_ranges;
+	ranges_merge(tx, new);
 	atomic_store_explicit(&pool->bulk_ranges, new, memory_order_release);
 	for (size_t i = 0; i < tx->n_held; i++) {
 		if (atomic_exchange(&tx->held[i]->slow, true))
@@ -480,7 +352,7 @@ static int ranges_publish(struct pmpt_tx *tx)
 	}
 	readers_wait();
 	if (old)
-		mem_free(&pool->mem, old, sizeof(*old) + old->n * sizeof(old->range[0]));
+		mem_free(&pool->mem, old, sizeof(*old) + old->room * sizeof(old->range[0]));
 	return 0;
 }
 
@@ -496,7 +368,7 @@ static void ranges_withdraw(struct pmpt_tx *tx)
 			pwc_go(&tx->held[i]->pwc);
 	}
 	readers_wait();
-	mem_free(&pool->mem, old, sizeof(*old) + old->n * sizeof(old->range[0]));
+	mem_free(&pool->mem, old, sizeof(*old) + old->room * sizeof(old->range[0]));
 }
 
 int bulk_spill(struct pmpt_tx *tx)
@@ -532,6 +404,8 @@ static int commit_bulk(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 		return rc;
 	descs_lock(tx);
 	rc = descs_absolute(tx);
+	if (!rc && !rule_on(RULE_W8_UNLOCK))
+		unlock(tx);
 	if (!rc)
 		rc = bulk_commit(&tx->pool->wal, tx->list, tx->n_list, lsn);
 	descs_unlock(tx);

@@ -3,11 +3,22 @@
 #define ERROR_C
 #include "error.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static __thread char message[512];
+#include "mem.h"
+
+#define MESSAGE_BYTES 512
+
+/* This thread's last error.  The text has no place in thread-local storage: a library that a
+ * running program loads gets a few hundred bytes of it, with all others. */
+static __thread struct {
+	char *text; /* MESSAGE_BYTES, from the first error to the thread's end */
+	int error;  /* what stands for the text where there is no memory for it */
+} last;
+static struct mem message_mem; /* of jemalloc's arena 0: no pool's */
 static pmpt_log_fn *log_fn;
 static void *log_ctx;
 
@@ -62,7 +73,11 @@ const char *pmpt_strerror(int error)
 	return name ? name : "unknown error";
 }
 
-const char *pmpt_errormsg(void) { return message; }
+const char *pmpt_errormsg(void)
+{
+	return last.text ? last.text : last.error ? pmpt_strerror(last.error) : "";
+}
+
 const char *pmpt_version(void) { return PMPT_VERSION_STRING; }
 
 void pmpt_log_to(pmpt_log_fn *fn, void *ctx)
@@ -71,22 +86,60 @@ void pmpt_log_to(pmpt_log_fn *fn, void *ctx)
 	log_ctx = ctx;
 }
 
+static pthread_key_t thread_end;
+static int thread_end_error;
+
+/* A later destructor's error makes the thread a new text, and sets the key again. */
+static void thread_ended(void *text)
+{
+	mem_free(&message_mem, text, MESSAGE_BYTES);
+	last.text = NULL;
+	last.error = 0;
+}
+
+static void thread_key(void) { thread_end_error = pthread_key_create(&thread_end, thread_ended); }
+
+/* This thread's text, or NULL: no memory. */
+static char *message(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	char *text;
+
+	if (last.text)
+		return last.text;
+	if (pthread_once(&once, thread_key) || thread_end_error)
+		return NULL;
+	text = mem_zalloc(&message_mem, MESSAGE_BYTES);
+	if (text && pthread_setspecific(thread_end, text)) {
+		mem_free(&message_mem, text, MESSAGE_BYTES);
+		text = NULL;
+	}
+	last.text = text;
+	return text;
+}
+
 int error_set(int error, const char *format, ...)
 {
+	char *text = message();
 	va_list args;
 
-	va_start(args, format);
-	(void)vsnprintf(message, sizeof(message), format, args);
-	va_end(args);
+	last.error = error;
+	if (text) {
+		va_start(args, format);
+		(void)vsnprintf(text, MESSAGE_BYTES, format, args);
+		va_end(args);
+	}
 	return error;
 }
 
 int error_in(int error, const char *name)
 {
-	char behind[sizeof(message)];
+	char behind[MESSAGE_BYTES];
 
-	memcpy(behind, message, sizeof(behind));
-	(void)snprintf(message, sizeof(message), "%s: %.400s", name, behind);
+	if (last.text) {
+		memcpy(behind, last.text, sizeof(behind));
+		(void)snprintf(last.text, MESSAGE_BYTES, "%s: %.400s", name, behind);
+	}
 	return error;
 }
 

@@ -195,6 +195,10 @@ static void give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
 
 		g->free[pfn % GROUP_FRAMES / 64] |= (uint64_t)1 << pfn % 64;
 		g->n_free++;
+		/* under the lock: no other counts */
+		atomic_store_explicit(&g->freed[pfn % GROUP_FRAMES],
+				      (uint16_t)(frames_freed(g, pfn % GROUP_FRAMES) + 1),
+				      memory_order_release);
 	}
 }
 

@@ -30,6 +30,8 @@ struct group {
 	_Atomic uint32_t desc_lock; /* a committer changes descriptors of this group [F5] */
 	/* transaction that owns the table in this frame, or 0 */
 	_Atomic uint16_t owner[GROUP_FRAMES];
+	/* how often this frame has become free since the pool was opened: tells one use from the next */
+	_Atomic uint16_t freed[GROUP_FRAMES];
 };
 
 struct waiting { /* frames that a transaction freed or gave back */
@@ -95,6 +97,11 @@ int frames_desc_none(struct frames *fr, uint64_t pfn);
 uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where);
 /* Group of a frame, read if need be.  NULL: no frame of the pool, or no memory. */
 struct group *frames_group(struct frames *fr, uint64_t pfn);
+/* How often frame `at` of a group has become free, modulo 1 << 16. */
+static inline uint64_t frames_freed(const struct group *g, unsigned at)
+{
+	return atomic_load_explicit(&((struct group *)g)->freed[at], memory_order_acquire);
+}
 
 /* Own a table for transaction id.  taken: out, true when it was not owned before.
  * Returns 0 (now or before); PMPT_E_CONFLICT; PMPT_E_FRAME; -ENOMEM. */

@@ -28,12 +28,14 @@ static inline bool outside(const struct pmpt_space *space, uint64_t entry)
 	return unlikely((entry & ENTRY_PFN) >= space->bytes);
 }
 
-__attribute__((cold)) static int corrupt(uint64_t va, uint64_t entry)
+/* table: in which the entry over va is, at that level. */
+__attribute__((cold)) static int corrupt(const struct pmpt_space *space, const pm_word *table,
+					 unsigned level, uint64_t va, uint64_t entry)
 {
 	return error_set(
 		PMPT_E_CORRUPT,
-		"the walk of %#lx meets the entry %#lx, which links a table outside the pool", va,
-		entry);
+		"the walk of %#lx meets the entry %#lx at offset %#lx, which links a table outside the pool",
+		va, entry, region_off(space->pool->rg, &table[level_index(va, level)]));
 }
 
 __attribute__((cold)) static int not_canonical(uint64_t va)
@@ -45,17 +47,24 @@ int space_hidden(const struct pmpt_space *space, uint64_t va, uint64_t end)
 {
 	const struct bulk_ranges *ranges =
 		atomic_load_explicit(&space->pool->bulk_ranges, memory_order_acquire);
+	size_t low = 0, high = ranges ? ranges->n : 0;
 
 	if (forked(space->pool))
 		return error_set(PMPT_E_FORKED, "space '%s' was opened by the parent process",
 				 space->name);
-	for (size_t i = 0; ranges && i < ranges->n; i++) {
-		const struct bulk_range *r = &ranges->range[i];
+	while (low < high) { /* the first that ends behind va */
+		size_t mid = (low + high) / 2;
+		const struct bulk_range *r = &ranges->range[mid];
 
-		if (r->space == space && va < r->end && end > r->va)
-			return error_set(PMPT_E_BUSY, "%#lx is being changed by a bulk transaction",
-					 va_sign(va));
+		if ((uintptr_t)r->space < (uintptr_t)space || (r->space == space && r->end <= va))
+			low = mid + 1;
+		else
+			high = mid;
 	}
+	if (ranges && low < ranges->n && ranges->range[low].space == space &&
+	    ranges->range[low].va < end)
+		return error_set(PMPT_E_BUSY, "%#lx is being changed by a bulk transaction",
+				 va_sign(va));
 	return 0;
 }
 
@@ -85,7 +94,7 @@ static inline int walk(const struct pmpt_space *space, uint64_t va, uint64_t *ou
 			return 0;
 		}
 		if (outside(space, entry))
-			return corrupt(va, entry);
+			return corrupt(space, table, level, va, entry);
 		table = table_at(space, entry);
 	}
 	*out = word_load(&table[level_index(va, 1)]);
@@ -297,7 +306,7 @@ static int leaves_collect(const struct pmpt_space *space, uint64_t va, uint64_t 
 		if (!entry_is_table(entry, level))
 			break;
 		if (outside(space, entry))
-			return corrupt(va_sign(va), entry);
+			return corrupt(space, table, level, va_sign(va), entry);
 		table = table_at(space, entry);
 	}
 	for (unsigned i = level_index(va, level); i < FRAME_WORDS && va < end; i++) {
@@ -327,15 +336,12 @@ int pmpt_walk(const pmpt_space *space, uint64_t va, uint64_t len_bytes,
 				 len_bytes);
 	end = len_bytes ? at + len_bytes : VA_END;
 	while (at < end) {
-		int rc = 0;
+		int rc;
 
 		reader_begin();
-		if (space_slow(space))
-			rc = hidden(space, va_sign(at));
-		if (!rc)
-			rc = leaves_collect(space, at, end, &l);
-		for (unsigned i = 0; i < l.n && !rc && space_slow(space); i++)
-			rc = hidden(space, va_sign(l.leaf[i].va));
+		rc = leaves_collect(space, at, end, &l);
+		if (!rc && space_slow(space)) /* holes are hidden as pages are */
+			rc = space_hidden(space, at, l.next < end ? l.next : end);
 		reader_end();
 		for (unsigned i = 0; i < l.n && !rc; i++) {
 			struct pmpt_mapping m;

@@ -28,6 +28,16 @@ struct map_args {
 	unsigned flags, level;
 };
 
+/* Reserved by this transaction, and not for a table. */
+static bool tx_data(const struct pmpt_tx *tx, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, pfn);
+	const struct wal_word *delta =
+		wset_find(&tx->deltas, region_off(tx->pool->rg, desc) | WHERE_DESC);
+
+	return tx_reserved(tx, pfn) && !(delta && delta_kind(delta) == DESC_TABLE);
+}
+
 /* Given frames of the pool: in use as data, or reserved by this transaction. */
 static int frames_given(struct pmpt_tx *tx, uint64_t pfn, uint64_t n)
 {
@@ -37,7 +47,7 @@ static int frames_given(struct pmpt_tx *tx, uint64_t pfn, uint64_t n)
 
 		if (!desc)
 			return frames_desc_none(&tx->pool->frames, pfn + i);
-		if (desc_count(value) ? desc_kind(value) != DESC_DATA : !tx_reserved(tx, pfn + i))
+		if (desc_count(value) ? desc_kind(value) != DESC_DATA : !tx_data(tx, pfn + i))
 			return error_set(
 				PMPT_E_FRAME,
 				"frame %#lx is %s, expected one reserved by this transaction or mapped",

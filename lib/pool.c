@@ -2,6 +2,8 @@
 /* pool -- the core over a region: open, close, grow, statistics. */
 #include "pool.h"
 
+#include <string.h>
+
 #include "error.h"
 #include "rcu.h"
 #include "replay.h"
@@ -50,16 +52,23 @@ static int recover(struct pmpt_pool *pool)
 
 static struct pmpt_pool *pool_new(const struct region *rg, unsigned flags)
 {
+	size_t path_bytes = rg->path ? strlen(rg->path) + 1 : 0;
 	struct mem mem; /* moves into what it allocated first */
 	struct pmpt_pool *pool;
+	char *path;
 
 	if (mem_init(&mem))
 		return NULL;
 	pool = mem_zalloc(&mem, sizeof(*pool));
-	if (!pool) {
+	path = path_bytes ? mem_alloc(&mem, path_bytes) : NULL;
+	if (!pool || (path_bytes && !path)) {
+		mem_free(&mem, path, path_bytes);
+		mem_free(&mem, pool, sizeof(*pool));
 		mem_fini(&mem);
 		return NULL;
 	}
+	if (path)
+		pool->path = memcpy(path, rg->path, path_bytes);
 	pool->mem.arena = mem.arena;
 	atomic_store(&pool->mem.bytes, atomic_load(&mem.bytes));
 	pool->region.base = rg->base;
@@ -85,6 +94,8 @@ static void pool_free(struct pmpt_pool *pool)
 	mem_free(&pool->mem, pool->space, pool->sb->n_spaces * sizeof(struct pmpt_space *));
 	if (pool->ctx_bytes)
 		mem_free(&pool->mem, pool->ctx, pool->ctx_bytes);
+	if (pool->path)
+		mem_free(&pool->mem, pool->path, strlen(pool->path) + 1);
 	pthread_mutex_destroy(&pool->names);
 	pthread_mutex_destroy(&pool->grow);
 	mem.arena = pool->mem.arena;
@@ -146,6 +157,8 @@ static int close_check(struct pmpt_pool *pool)
 		if (tx && atomic_load(&tx->open))
 			return error_set(PMPT_E_BUSY, "a transaction is open");
 	}
+	if (atomic_load(&pool->ending)) /* after the look at what is open: see thread_ended() */
+		return error_set(PMPT_E_BUSY, "the transaction of a thread that ends is aborted");
 	for (uint32_t i = 0; i < pool->sb->n_spaces; i++) {
 		if (pool->space[i])
 			return error_set(PMPT_E_BUSY, "space '%s' is open", pool->space[i]->name);
@@ -201,7 +214,7 @@ static int grow_locked(struct pmpt_pool *pool)
 				 "the pool is full: %lu extents, no room for another", index);
 	rc = pool->take_extent(pool->ctx, index, &off, &bytes);
 	if (rc)
-		return rc;
+		return pool->path ? error_in(rc, pool->path) : rc;
 	pm_init(&pm, &pool->rg->medium);
 	rc = region_format_extent(pool->rg, &pm, &shape, index, off, bytes, &frames);
 	if (!rc)

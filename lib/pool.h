@@ -22,7 +22,7 @@ struct bulk_range {
 	uint64_t va, end; /* half open, 48-bit addresses */
 };
 struct bulk_ranges {
-	size_t n;
+	size_t n, room; /* ascending by space and va, apart */
 	struct bulk_range range[];
 };
 
@@ -52,10 +52,12 @@ struct pmpt_pool {
 	struct pools_entry pools;
 	_Atomic bool forked; /* this is a child: the handle is dead */
 	unsigned flags;
+	char *path; /* for messages; NULL: the region has none */
 	enum pmpt_medium medium;
 	pthread_mutex_t names, grow;
 	struct pmpt_space **space; /* by record; NULL: not open */
 	_Atomic(struct pmpt_tx *) tx[TX_SLOTS];
+	_Atomic unsigned ending; /* threads that end and abort what they have open */
 	_Atomic uint64_t aborts, conflicts;
 	struct pmpt_recovery recovery;
 	/* Take one more extent object: its offset and size.  NULL: the region cannot grow. */
@@ -65,7 +67,7 @@ struct pmpt_pool {
 };
 
 /* Open the core over a region whose superblock region_check() accepts: recovers it, finishes an
- * interrupted delete.  rg is copied, what it describes outlives the pool.
+ * interrupted delete.  rg is copied, its path too; what it describes outlives the pool.
  * Returns as pmpt_open. */
 int core_open(const struct region *rg, unsigned flags, struct pmpt_pool **pool);
 /* checkpoint: false in tests that want to see the log as it stands.  As pmpt_close. */
@@ -93,7 +95,9 @@ int space_hidden(const struct pmpt_space *space, uint64_t va, uint64_t end);
 
 /* space.c */
 void space_hold(struct pmpt_space *space); /* one reference more; pmpt_space_close gives it back */
-int spaces_resume(struct pmpt_pool *pool); /* finish deletes that a crash interrupted */
+/* Finish deletes that were interrupted; what cannot be freed is logged and left for the next open.
+ * Returns 0; PMPT_E_IO; PMPT_E_READ_ONLY. */
+int spaces_resume(struct pmpt_pool *pool);
 
 #ifdef PMPT_TEST
 extern bool test_skip_recovery; /* sabotage: core_open forgets the log */

@@ -88,10 +88,13 @@ static void say_medium(const char *path, enum pmpt_medium medium)
 static int open_core(const char *path, unsigned flags, const struct obj_pool *opened,
 		     uint64_t start, pmpt_pool **out)
 {
+	struct region rg = opened->region;
 	struct pmpt_pool *pool = NULL;
 	struct obj_pool *obj;
-	int rc = core_open(&opened->region, flags, &pool);
+	int rc;
 
+	rg.path = path;
+	rc = core_open(&rg, flags, &pool);
 	if (rc)
 		return error_in(rc, path);
 	obj = mem_alloc(&pool->mem, sizeof(*obj));

@@ -18,5 +18,7 @@ void pools_remove(struct pmpt_pool *pool);
 /* Call fn on the pool if it is still open: it cannot be closed meanwhile. */
 void pools_visit(struct pmpt_pool *pool, uint64_t serial,
 		 void (*fn)(struct pmpt_pool *pool, void *ctx), void *ctx);
+/* Call fn on every open pool: none can be closed meanwhile. */
+void pools_each(void (*fn)(struct pmpt_pool *pool, void *ctx), void *ctx);
 
 #endif

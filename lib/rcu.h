@@ -50,6 +50,13 @@ static inline struct urcu_bp_reader *reader_try(void)
 	cmm_barrier();
 	return self;
 }
+/* This thread is in a section. */
+static inline bool reader_inside(void)
+{
+	struct urcu_bp_reader *self = URCU_TLS(urcu_bp_reader);
+
+	return self && self->ctr & URCU_BP_GP_CTR_NEST_MASK;
+}
 static inline bool reader_try_orders(void) { return urcu_bp_has_sys_membarrier; }
 static inline void reader_done(struct urcu_bp_reader *self)
 {

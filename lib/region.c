@@ -164,9 +164,8 @@ static bool all_zero(const void *data, size_t len)
 {
 	const unsigned char *p = data;
 
-	while (len && !*p)
-		p++, len--;
-	return len == 0;
+	/* each byte is as the one before it */
+	return len == 0 || (!*p && !memcmp(p, p + 1, len - 1));
 }
 
 int region_check_extent(const struct region *rg, uint64_t index, struct extent_head **out)

@@ -14,7 +14,8 @@
 struct region {
 	char *base;
 	uint64_t bytes;
-	uint64_t sb_off; /* of struct sb, 64-byte aligned */
+	uint64_t sb_off;  /* of struct sb, 64-byte aligned */
+	const char *path; /* of the file, for messages; the caller's; NULL: there is none */
 	struct pm_medium medium;
 };
 

@@ -17,14 +17,17 @@ enum rule {
 	RULE_W4_COUNTER_FIRST, /* the checkpointer reads the counter before the lows */
 	RULE_W4_FLUSH,         /* the checkpointer flushes home lines */
 	RULE_W4_FENCE,         /* and fences before it stores x */
+	RULE_W4_PERSIST,       /* x is durable before a slot is used again */
 	RULE_W4_MONOTONE,      /* checkpoint_lsn never goes back; one checkpointer at a time */
 	RULE_W5_JUMP,          /* recovery jumps to lsn_limit */
 	/* lsn_limit is durable before an LSN at or above the old one is drawn */
 	RULE_W5_LIMIT_DURABLE,
 	RULE_W6_DURABLE,   /* a half restarts only after a durable checkpoint */
 	RULE_W7_LOCKS,     /* LSNs are drawn with the locks held; locks go after the home stores */
+	RULE_W7_OWNER,     /* a word is changed by its owner alone */
 	RULE_W8_ABORT_END, /* an abort is durable before it unlocks */
 	RULE_W8_COMMIT_CHECKPOINT, /* bulk_from = 0 waits for a durable checkpoint over LAST */
+	RULE_W8_UNLOCK,            /* a bulk transaction unlocks at its end, not at its commit */
 	RULE_W8_FROM_FIRST,        /* bulk_from is under the fence of the first batch */
 	RULE_W8_RECOVERY_ORDER,    /* recovery: checkpoint_lsn durable before bulk_from = 0 */
 	RULE_W8_FROM_CHECK,        /* recovery: bulk lines below bulk_from are no lines */
@@ -33,6 +36,7 @@ enum rule {
 	RULE_F1_CONTENT,           /* a fresh table is durable before its link is streamed */
 	RULE_F2_TABLE_WAIT,        /* a freed table waits for a durable checkpoint */
 	RULE_F2_BULK_WAIT, /* what a bulk transaction freed or gave back waits for its end */
+	RULE_F4_LOGGED,    /* counts change in the transaction, with the entries */
 	RULE_F8_EXCLUDE,   /* freeing a table excludes writers below it */
 	RULES
 };

@@ -4,10 +4,11 @@
  * STATES of a record	FREE -> LIVE (create: record, PML4 and its count in one transaction) ->
  *			DELETING (one transaction: the name is gone) ->
  *			FREE (bounded transactions free what is mapped, the last one the PML4 and
- *			the record; resumed at open)
+ *			the record; resumed at open, as often as it takes where tables are damaged)
  * LOCKS	pool.names for the directory and the table of handles, held over the transactions
- *		that change a record.
+ *		that change a record: what they say of a record stays true together.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
@@ -354,47 +355,79 @@ static int forget_call(struct pmpt_tx *tx, const void *args)
 	return rc ? rc : set_word(tx, &a->record->root, 0);
 }
 
-/* The first thing that is mapped at or above va, or VA_END. */
-static uint64_t first_mapped(const struct pmpt_space *space, uint64_t va)
+/* The first thing that is mapped at or above *va, which goes to its address; false: nothing is.
+ * at, level: out, its entry, which links a table only where it is damaged. */
+static bool first_mapped(const struct pmpt_space *space, uint64_t *va, const pm_word **at,
+			 unsigned *level)
 {
-	while (va < VA_END) {
+	while (*va < VA_END) {
 		const pm_word *table = space->root;
-		unsigned level = 4;
 		uint64_t entry;
 
-		for (; entry = word_load(&table[level_index(va, level)]),
-		       entry_is_table(entry, level);
-		     level--) {
-			if (entry_pfn(entry) >= space->pool->rg->bytes >> FRAME_SHIFT)
-				return va; /* damaged: the unmap will say so */
+		for (*level = 4;; --*level) {
+			*at = &table[level_index(*va, *level)];
+			entry = word_load(*at);
+			if (!entry_is_table(entry, *level) ||
+			    entry_pfn(entry) >= space->pool->rg->bytes >> FRAME_SHIFT)
+				break; /* damaged: the unmap will say so */
 			table = region_at(space->pool->rg, entry & ENTRY_PFN);
 		}
 		if (entry)
-			return va;
-		va = (va | (level_bytes(level) - 1)) + 1;
+			return true;
+		*va = (*va | (level_bytes(*level) - 1)) + 1;
 	}
-	return VA_END;
+	return false;
 }
 
-/* Unmap all in transactions that fit in the log, then forget the space.  The record is DELETING,
- * the handle the only one. */
-static int delete_rest(struct pmpt_space *space)
+/* Unmap all in transactions that fit in the log, and around damage down to the one entry. */
+static int unmap_all(struct pmpt_space *space)
 {
-	uint64_t step = level_bytes(4);
-	int rc = 0;
+	uint64_t step = level_bytes(4), va = 0;
+	const pm_word *at = NULL;
+	unsigned level = 1;
+	char where[128];
 
-	for (uint64_t va = first_mapped(space, 0); va < VA_END; va = first_mapped(space, va)) {
+	while (first_mapped(space, &va, &at, &level)) {
+		int rc;
+
 		va &= ~(step - 1);
 		rc = pmpt_unmap(NULL, space, va_sign(va), step);
-		if (rc == PMPT_E_TX_TOO_LARGE && step > FRAME_BYTES)
+		if (rc == PMPT_E_TX_TOO_LARGE && step > FRAME_BYTES) {
 			step /= 512;
-		else if (rc)
+		} else if (rc == PMPT_E_FRAME || rc == PMPT_E_CORRUPT) {
+			if (step > level_bytes(level)) {
+				step /= 512;
+				continue;
+			}
+			(void)snprintf(where, sizeof(where),
+				       "space record at offset %#lx: entry %#lx at offset %#lx",
+				       region_off(space->pool->rg, space->record), word_load(at),
+				       region_off(space->pool->rg, at));
+			return error_in(PMPT_E_CORRUPT, where);
+		} else if (rc) {
 			return rc;
-		else if (!((va + step) & (step * 512 - 1)) && step < level_bytes(4))
+		} else if (!((va + step) & (step * 512 - 1)) && step < level_bytes(4)) {
 			step *= 512;
+		}
 	}
-	return tx_run(space->pool, NULL, forget_call,
-		      &(struct record_args){ .record = space->record, .space = space });
+	return 0;
+}
+
+/* Unmap all, then forget the space and its handle, which is the only one and is closed in any case.
+ * The record is DELETING. */
+static int delete_rest(struct pmpt_space *space)
+{
+	struct pmpt_pool *pool = space->pool;
+	int rc = unmap_all(space);
+
+	/* once the record is free another space may have it: by then the handle must be gone */
+	pthread_mutex_lock(&pool->names);
+	if (!rc)
+		rc = tx_run(pool, NULL, forget_call,
+			    &(struct record_args){ .record = space->record, .space = space });
+	handle_close(space);
+	pthread_mutex_unlock(&pool->names);
+	return rc;
 }
 
 int pmpt_space_delete(pmpt_pool *pool, const char *name)
@@ -418,19 +451,17 @@ int pmpt_space_delete(pmpt_pool *pool, const char *name)
 	if (!rc)
 		rc = tx_run(pool, NULL, delete_call,
 			    &(struct record_args){ .record = space->record });
+	if (rc && space)
+		handle_close(space);
 	pthread_mutex_unlock(&pool->names);
-	if (!rc)
-		rc = delete_rest(space); /* nobody can open it any more */
-	if (space)
-		pmpt_space_close(space);
-	return rc;
+	return rc ? rc : delete_rest(space); /* nobody can open it any more */
 }
 
 int spaces_resume(struct pmpt_pool *pool)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; i < pool->sb->n_spaces && !rc; i++) {
+	for (uint32_t i = 0; i < pool->sb->n_spaces; i++) {
 		struct pmpt_space *space;
 
 		if (record_state(record_at(pool, i)) != SPACE_DELETING)
@@ -438,10 +469,16 @@ int spaces_resume(struct pmpt_pool *pool)
 		pthread_mutex_lock(&pool->names);
 		rc = handle_open(pool, i, &space);
 		pthread_mutex_unlock(&pool->names);
-		if (!rc) {
+		if (!rc)
 			rc = delete_rest(space);
-			pmpt_space_close(space);
-		}
+		if (rc == PMPT_E_IO || rc == PMPT_E_READ_ONLY)
+			return rc;
+		if (rc)
+			log_message(
+				PMPT_LOG_ERROR,
+				"%s%sa deleted space is not freed, the next open tries again: %s",
+				pool->path ? pool->path : "", pool->path ? ": " : "",
+				pmpt_errormsg());
 	}
-	return rc;
+	return 0;
 }

@@ -1,171 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tx -- the plan of a transaction: begin, what its calls change, savepoints, abort.  The commit is
- * commit.c. */
+/* tx -- the plan of a transaction: what its calls change, savepoints.  It begins in slot.c, its words
+ * are listed in plan.c, it ends in commit.c. */
 #include "tx.h"
 
-#include <pthread.h>
 #include <sched.h>
 
+#include "error.h"
 #include "pool.h"
 #include "vec.h"
 
 #define CONFLICT_TRIES 256   /* of a call that is a transaction of its own */
 #define SPILL_WORDS    16384 /* a bulk transaction's batch */
-
-static __thread char this_thread; /* its address tells threads apart */
-
-/* ---- begin ----------------------------------------------------------------------------------- */
-
-static struct pmpt_tx *tx_new(struct pmpt_pool *pool, unsigned slot)
-{
-	struct pmpt_tx *tx = mem_zalloc(&pool->mem, sizeof(*tx));
-
-	if (!tx)
-		return NULL;
-	tx->pool = pool;
-	tx->id = (uint16_t)(slot + 1);
-	pm_init(&tx->pm, &pool->rg->medium);
-	wset_init(&tx->words, &pool->mem);
-	wset_init(&tx->deltas, &pool->mem);
-	wset_init(&tx->fresh_index, &pool->mem);
-	return tx;
-}
-
-/* The slot that is bound to this thread, of the pool that it used first. */
-static __thread struct {
-	struct pmpt_pool *pool;
-	uint64_t serial;
-	struct pmpt_tx *tx;
-} own_slot;
-static pthread_key_t thread_end;
-
-static void unbind(struct pmpt_pool *pool, void *tx)
-{
-	(void)pool;
-	((struct pmpt_tx *)tx)->bound = false;
-	atomic_store_explicit(&((struct pmpt_tx *)tx)->busy, 0, memory_order_release);
-}
-
-/* A thread ends: its slot is free again. */
-static void thread_ended(void *unused)
-{
-	(void)unused;
-	if (own_slot.pool)
-		pools_visit(own_slot.pool, own_slot.serial, unbind, own_slot.tx);
-	own_slot.pool = NULL;
-}
-
-static void thread_key(void) { (void)pthread_key_create(&thread_end, thread_ended); }
-
-/* Bind a slot to this thread. */
-static void bind(struct pmpt_pool *pool, struct pmpt_tx *tx)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	if (pthread_once(&once, thread_key) || pthread_setspecific(thread_end, &own_slot))
-		return;
-	own_slot.pool = pool;
-	own_slot.serial = pool->pools.serial;
-	own_slot.tx = tx;
-	tx->bound = true;
-}
-
-static void still_open(struct pmpt_pool *pool, void *open)
-{
-	(void)pool;
-	*(bool *)open = true;
-}
-
-/* This thread has no slot, or its pool is closed. */
-static bool slot_gone(void)
-{
-	bool open = false;
-
-	if (own_slot.pool)
-		pools_visit(own_slot.pool, own_slot.serial, still_open, &open);
-	return !open;
-}
-
-static int slot_make(struct pmpt_pool *pool, unsigned slot, struct pmpt_tx **tx)
-{
-	struct pmpt_tx *none = NULL, *made = tx_new(pool, slot);
-
-	if (!made)
-		return error_set(-ENOMEM, "no memory for a transaction");
-	if (!atomic_compare_exchange_strong(&pool->tx[slot], &none, made)) {
-		mem_free(&pool->mem, made, sizeof(*made));
-		made = none;
-	}
-	*tx = made;
-	return 0;
-}
-
-/* Take a free slot. */
-static int slot_take(struct pmpt_pool *pool, struct pmpt_tx **out)
-{
-	for (unsigned slot = 0; slot < TX_SLOTS; slot++) {
-		struct pmpt_tx *tx = atomic_load_explicit(&pool->tx[slot], memory_order_acquire);
-		uint32_t idle = 0;
-		int rc = tx ? 0 : slot_make(pool, slot, &tx);
-
-		if (rc)
-			return rc;
-		if (atomic_load_explicit(&tx->busy, memory_order_relaxed) ||
-		    !atomic_compare_exchange_strong(&tx->busy, &idle, 1))
-			continue;
-		if (slot_gone())
-			bind(pool, tx);
-		*out = tx;
-		return 0;
-	}
-	return error_set(PMPT_E_TX_LIMIT, "%u transactions are open", TX_SLOTS);
-}
-
-static bool tx_is_open(const struct pmpt_tx *tx)
-{
-	return atomic_load_explicit(&((struct pmpt_tx *)tx)->open, memory_order_relaxed);
-}
-
-int pmpt_begin(pmpt_pool *pool, unsigned flags, pmpt_tx **out)
-{
-	struct pmpt_tx *tx = own_slot.tx;
-	int rc = pool_writable(pool);
-
-	if (!rc && flags & ~(unsigned)PMPT_TX_BULK)
-		rc = error_set(-EINVAL, "transaction flags %#x", flags);
-	if (rc)
-		return rc;
-	if (own_slot.pool != pool || own_slot.serial != pool->pools.serial || tx_is_open(tx)) {
-		rc = slot_take(pool, &tx);
-		if (rc)
-			return rc;
-	}
-	if (flags & PMPT_TX_BULK) {
-		rc = bulk_begin(&pool->wal);
-		if (rc) {
-			if (!tx->bound)
-				atomic_store(&tx->busy, 0);
-			return rc;
-		}
-	}
-	tx->thread = &this_thread;
-	tx->bulk = flags & PMPT_TX_BULK;
-	tx->spilled = false;
-	atomic_store_explicit(&tx->open, true, memory_order_relaxed);
-	*out = tx;
-	return 0;
-}
-
-int tx_check(const struct pmpt_tx *tx)
-{
-	if (forked(tx->pool))
-		return error_set(PMPT_E_FORKED, "the transaction was begun by the parent process");
-	if (!tx_is_open(tx))
-		return error_set(PMPT_E_TX_STATE, "the transaction has ended");
-	if (tx->thread != &this_thread)
-		return error_set(PMPT_E_TX_STATE, "the transaction was begun by another thread");
-	return 0;
-}
 
 /* ---- marks and savepoints -------------------------------------------------------------------- */
 
@@ -336,6 +181,8 @@ int tx_own(struct pmpt_tx *tx, uint64_t pfn)
 	int rc = vec_reserve(&tx->pool->mem, &tx->own, &tx->room_own, tx->n_own + 1,
 			     sizeof(*tx->own));
 
+	if (!rule_on(RULE_W7_OWNER))
+		return rc;
 	if (!rc)
 		rc = frames_own(&tx->pool->frames, pfn, tx->id, &taken);
 	if (rc == PMPT_E_CONFLICT) {
@@ -391,7 +238,8 @@ int tx_own_space(struct pmpt_tx *tx, struct pmpt_space *space)
 	rc = vec_reserve(&tx->pool->mem, &tx->own_space, &tx->room_own_spaces, tx->n_own_spaces + 1,
 			 sizeof(*tx->own_space));
 
-	if (rc || atomic_load_explicit(&space->owner, memory_order_relaxed) == tx->id)
+	if (rc || !rule_on(RULE_W7_OWNER) ||
+	    atomic_load_explicit(&space->owner, memory_order_relaxed) == tx->id)
 		return rc;
 	if (!atomic_compare_exchange_strong_explicit(&space->owner, &none, tx->id,
 						     memory_order_acquire, memory_order_relaxed)) {
@@ -460,6 +308,7 @@ int tx_set_entry(struct pmpt_tx *tx, uint64_t pfn, unsigned index, uint64_t valu
 			rc = note(tx, NOTE_SHADOW, i * FRAME_WORDS + index, f->shadow[index]);
 		if (!rc)
 			f->shadow[index] = value;
+		tx->changes += f->zeroed; /* it may go by the log */
 		return rc;
 	}
 	home = word_load(region_at(tx->pool->rg, WHERE_OFF(where)));
@@ -478,9 +327,12 @@ int tx_set_word(struct pmpt_tx *tx, uint64_t where, uint64_t value)
 	return set_word(tx, where, word_load(region_at(tx->pool->rg, WHERE_OFF(where))), value);
 }
 
-static int count_one(struct pmpt_tx *tx, const pm_word *desc, enum desc_kind kind, int delta)
+static int count_one(struct pmpt_tx *tx, struct group *g, unsigned at, enum desc_kind kind,
+		     int delta)
 {
-	uint64_t where = region_off(tx->pool->rg, desc) | WHERE_DESC, home = word_load(desc);
+	uint64_t freed = frames_freed(g, at); /* before the look at the count */
+	uint64_t where = region_off(tx->pool->rg, &g->desc[at]) | WHERE_DESC,
+		 home = word_load(&g->desc[at]);
 	struct wal_word *w = tx->deltas.n ? wset_find(&tx->deltas, where) : NULL;
 	int64_t sum = delta + (w ? (int64_t)w->new : 0), count = (int64_t)desc_count(home) + sum;
 	int rc = 0;
@@ -497,7 +349,9 @@ static int count_one(struct pmpt_tx *tx, const pm_word *desc, enum desc_kind kin
 	tx->changes++;
 	if (!w)
 		return wset_add(&tx->deltas, where,
-				(uint64_t)kind | (desc_count(home) ? DELTA_LIVE : 0),
+				(uint64_t)kind | freed << DELTA_FREED_SHIFT |
+					(desc_count(home) ? DELTA_LIVE : 0) |
+					(delta > 0 ? DELTA_GIVEN : 0),
 				(uint64_t)sum);
 	if ((size_t)(w - tx->deltas.word) < tx->mark.deltas)
 		rc = note(tx, NOTE_DELTA, (size_t)(w - tx->deltas.word), w->new);
@@ -508,13 +362,16 @@ static int count_one(struct pmpt_tx *tx, const pm_word *desc, enum desc_kind kin
 
 int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, enum desc_kind kind, int delta)
 {
+	struct group *g = NULL;
 	int rc = 0;
 
-	for (uint64_t i = 0; i < n && !rc; i++) {
-		const pm_word *desc = frames_desc(&tx->pool->frames, pfn + i);
+	for (uint64_t end = pfn + n; pfn < end && !rc; pfn++) {
+		unsigned at = (unsigned)(pfn % GROUP_FRAMES);
 
-		rc = desc ? count_one(tx, desc, kind, delta)
-			  : frames_desc_none(&tx->pool->frames, pfn + i);
+		if (!g || !at)
+			g = frames_group(&tx->pool->frames, pfn);
+		rc = g && at < g->n_frames ? count_one(tx, g, at, kind, delta)
+					   : frames_desc_none(&tx->pool->frames, pfn);
 	}
 	return rc;
 }

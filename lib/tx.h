@@ -33,8 +33,18 @@ struct frame_run {
 	uint64_t pfn, n;
 };
 
-/* the frame was in use when it was first counted, and must still be at the commit */
-#define DELTA_LIVE ((uint64_t)1 << 8)
+/* In `old` of a delta: the kind that a free frame becomes; it was in use when it was first counted,
+ * and must still be the same at the commit; it was first counted up, by a number that the caller
+ * gave; and how often it had been freed by then. */
+#define DELTA_KIND        ((uint64_t)0xff)
+#define DELTA_LIVE        ((uint64_t)1 << 8)
+#define DELTA_GIVEN       ((uint64_t)1 << 9)
+#define DELTA_FREED_SHIFT 16
+
+static inline enum desc_kind delta_kind(const struct wal_word *delta)
+{
+	return (enum desc_kind)(delta->old & DELTA_KIND);
+}
 
 struct tx_cut { /* an entry over va in a table of that level linked a table, and will not */
 	struct pmpt_space *space; /* held */
@@ -66,13 +76,12 @@ struct pmpt_tx {
 	bool bound; /* the slot is its thread's until that ends: no locked instruction to take it */
 	_Atomic bool open;
 	bool bulk, spilled;
-	bool marked;   /* mark is not all zero */
-	bool unfenced; /* this port has flushed or streamed since its last fence */
-	const void *thread;
+	bool marked;                  /* mark is not all zero */
+	bool unfenced;                /* this port has flushed or streamed since its last fence */
+	_Atomic(const void *) thread; /* that began it */
 	struct pm pm;
 	struct wset words; /* old: as home, without A and D */
-	/* by descriptor; old: kind a frame gets that was free, | DELTA_LIVE; new: delta, two's
-	 * complement */
+	/* by descriptor; old: see DELTA_KIND; new: delta, two's complement */
 	struct wset deltas;
 	struct wset fresh_index; /* PFN -> index in fresh */
 	struct fresh *fresh;
@@ -98,6 +107,11 @@ struct pmpt_tx {
 	uint64_t changes, measured_changes, measured_lines;
 	_Atomic uint64_t commits;
 };
+
+static inline bool tx_is_open(const struct pmpt_tx *tx)
+{
+	return atomic_load_explicit(&((struct pmpt_tx *)tx)->open, memory_order_relaxed);
+}
 
 /* The plan has more than words. */
 static inline bool tx_planned(const struct pmpt_tx *tx)
@@ -140,10 +154,17 @@ int tx_range(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t
 int tx_check(const struct pmpt_tx *tx); /* 0; PMPT_E_TX_STATE; PMPT_E_FORKED; PMPT_E_READ_ONLY */
 void tx_free(struct pmpt_tx *tx);       /* an idle slot's memory */
 
-/* commit.c */
+/* plan.c */
 int commit_plan(struct pmpt_tx *tx, bool deltas); /* fill list */
 size_t commit_room(const struct pmpt_tx *tx);     /* lines that the log has for it */
-int bulk_spill(struct pmpt_tx *tx);               /* the plan but for its deltas home, as a batch */
-void tx_end(struct pmpt_tx *tx);                  /* unlock all, forget the plan, free the slot */
+/* The content of a fresh table goes by the log: its frame holds zeros and it is small. */
+bool fresh_logged(const struct pmpt_tx *tx, const struct fresh *f);
+/* A delta as an absolute word, by the count as it is now.  Returns 0; PMPT_E_CONFLICT (the frame is
+ * no more what it was when it was counted); PMPT_E_COUNT. */
+int desc_word(struct pmpt_tx *tx, const struct wal_word *delta, struct wal_word *out);
+
+/* commit.c */
+int bulk_spill(struct pmpt_tx *tx); /* the plan but for its deltas home, as a batch */
+void tx_end(struct pmpt_tx *tx);    /* unlock all, forget the plan, free the slot */
 
 #endif

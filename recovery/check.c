@@ -34,6 +34,8 @@ void check_progress(struct check *c, unsigned permille)
 
 static void zeros(struct check *c, const uint8_t *field, size_t len, const char *name)
 {
+	if (!field[0] && !memcmp(field, field + 1, len - 1))
+		return;
 	for (size_t i = 0; i < len; i++) {
 		if (!field[i])
 			continue;

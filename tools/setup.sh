@@ -3,7 +3,7 @@
 # Silent when nothing is missing.  Not root and no sudo without a password: prints the command and stops.
 set -eu
 
-packages="gcc make binutils libc6-dev libpmem-dev libpmemobj-dev libjemalloc-dev liburcu-dev libcmocka-dev libjansson-dev jq mandoc pkgconf"
+packages="gcc g++ clang make patch binutils libc6-dev libpmem-dev libpmemobj-dev libjemalloc-dev liburcu-dev libcmocka-dev libjansson-dev jq mandoc pkgconf"
 [ "${1-}" = dev ] && packages="$packages clang clang-format clang-tidy cppcheck libclang-rt-14-dev"
 
 missing=

@@ -10,9 +10,10 @@ lacks() {
 }
 tests=$(find tests -name '*.c')
 
-# A rule: bites(RULE, ..), family(RULE, ..), or switched off by hand and found.
+# A rule: bites(RULE, ..), family(RULE, ..), switched off by hand and found, or in the table of faults.
 for rule in $(grep -o 'RULE_[A-Z0-9_]*' lib/rules.h | grep -v RULES_H | sort -u); do
 	grep -qE "bites\($rule,|family\($rule,|rules_off = \(uint64_t\)1 << $rule;" tests/crash/test_*.c ||
+		grep -q "^${rule#RULE_}	" tests/integration/test_crashsim_faults.sh ||
 		lacks "$rule: no test that fails without it"
 	grep -q "rule_on($rule)" lib/*.c recovery/*.c || lacks "$rule: nothing asks for it"
 done
@@ -33,6 +34,7 @@ for file in lib/*.c recovery/*.c; do
 	bulk) name=bulk ;;                             # tests/crash
 	checkpoint) name=redo ;;                       # tests/crash: W4, W5
 	commit | map | move | table | space | lookup) name=api ;; # and tests/crash/test_tables, test_model
+	slot) name=pool ;;
 	extent) name=frame ;;
 	obj_file) name=pool_refused ;;
 	pool_open) name=pool_obj ;;

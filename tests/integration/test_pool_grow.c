@@ -255,6 +255,7 @@ static void test_full_grow(void **state)
 	for (unsigned i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
 		place_fill(dir, left[i]);
 		expect_refused(pmpt_grow(pool, 1), -ENOSPC, "blocks at offset");
+		expect_refused(pmpt_grow(pool, 1), -ENOSPC, path);
 		expect_usable(pool, "a");
 		OK(pmpt_close(pool));
 		OK(pmpt_open(path, 0, &pool));

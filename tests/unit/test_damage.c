@@ -5,10 +5,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "core.h"
+#include "error.h"
 #include "table.h"
 
 #define P4K ((uint64_t)4096)
@@ -91,8 +93,19 @@ static void whole_table(uint64_t va, int error)
 	fails(pmpt_collapse(NULL, c.space, va, PMPT_2M), error);
 }
 
+/* The last message names this word. */
+static void expect_offset(const pm_word *word)
+{
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "at offset %#lx", region_off(&c.rg, (const void *)word));
+	if (!strstr(pmpt_errormsg(), text))
+		fail_msg("'%s' does not say '%s'", pmpt_errormsg(), text);
+}
+
 static void test_link_outside(void **state)
 {
+	uint64_t e;
 	uint64_t good, far = c.rg.bytes;
 
 	(void)state;
@@ -102,6 +115,10 @@ static void test_link_outside(void **state)
 		good = word_load(link);
 		atomic_store(link, far | ENTRY_LINK);
 		all_readers(P2M, PMPT_E_CORRUPT);
+		fails(pmpt_lookup(c.space, P2M, &e), PMPT_E_CORRUPT);
+		expect_offset(link);
+		fails(pmpt_walk(c.space, P2M, P2M, ignore, NULL), PMPT_E_CORRUPT);
+		expect_offset(link);
 		all_writers(P2M, PMPT_E_CORRUPT);
 		assert_non_null(strstr(pmpt_errormsg(), "outside the pool"));
 		if (level == 2)
@@ -168,15 +185,113 @@ static void test_root(void **state)
 	ok(pmpt_space_open(c.pool, "s", &c.space));
 }
 
+/* ---- deletes that cannot be finished --------------------------------------------------------- */
+
+static char logged[512];
+static unsigned n_logged;
+
+static void log_one(void *ctx, enum pmpt_log_level level, const char *message)
+{
+	(void)ctx;
+	assert_int_equal(level, PMPT_LOG_ERROR);
+	n_logged++;
+	(void)snprintf(logged, sizeof(logged), "%s", message);
+}
+
+/* The pool opens all the same, and the log says why, or that there is nothing to say. */
+static void reopen(const char *says)
+{
+	n_logged = 0;
+	pmpt_log_to(log_one, NULL);
+	ok(core_close(c.pool, true));
+	ok(core_open(&c.rg, PMPT_OPEN_NO_GROW, &c.pool));
+	pmpt_log_to(NULL, NULL);
+	assert_int_equal(n_logged, says != NULL);
+	if (says && !strstr(logged, says))
+		fail_msg("'%s' does not say '%s'", logged, says);
+}
+
+static void expect_deleted(void)
+{
+	reopen(NULL);
+	assert_int_equal(core_stats(&c).spaces, 0);
+	assert_int_equal(core_stats(&c).frames_table, 0);
+	assert_int_equal(core_stats(&c).frames_data, 0);
+	ok(pmpt_space_create(c.pool, "s", &c.space));
+}
+
+/* One damaged word below the space: the rest is freed as far as it comes first, the pool stays
+ * usable, and when the word is mended the next open finishes. */
+static void delete_damaged(pm_word *word, uint64_t bad)
+{
+	pm_word *record = (pm_word *)&c.space->record->state;
+	uint64_t good = word_load(word);
+	char says[64];
+	pmpt_space *s;
+
+	atomic_store(word, bad);
+	pmpt_space_close(c.space);
+	c.space = NULL;
+	fails(pmpt_space_delete(c.pool, "s"), PMPT_E_CORRUPT);
+	expect_offset(word);
+	assert_int_equal(core_stats(&c).frames_data, 2); /* the first is gone */
+	(void)snprintf(says, sizeof(says), "at offset %#lx", region_off(&c.rg, (void *)word));
+	for (unsigned i = 0; i < 2; i++) {
+		reopen(says);
+		assert_int_equal(word_load(record), SPACE_DELETING);
+		ok(pmpt_space_create(c.pool, "s", &s));
+		ok(pmpt_map(NULL, s, 0, 1, PMPT_PFN_ALLOC, PMPT_R));
+		pmpt_space_close(s);
+		ok(pmpt_space_delete(c.pool, "s"));
+	}
+	atomic_store(word, good);
+	expect_deleted();
+}
+
+static void test_delete_damaged(void **state)
+{
+	(void)state;
+	delete_damaged(entry_at(P2M, 1), word_load(entry_at(P2M, 1)) | (uint64_t)1 << 45);
+	(void)teardown(state);
+	(void)setup(state);
+	delete_damaged(entry_at(P2M, 2), c.rg.bytes | ENTRY_LINK);
+}
+
+/* What is left of a delete needs a frame and there is none: a huge page whose frames have unequal
+ * counts does not fit in the log, and is split. */
+static void test_delete_no_frames(void **state)
+{
+	struct pmpt_mapping m;
+	pmpt_space *t;
+	uint64_t va;
+
+	(void)state;
+	ok(pmpt_space_create(c.pool, "t", &t));
+	ok(pmpt_unmap(NULL, c.space, 0, P1G));
+	ok(pmpt_checkpoint(c.pool));
+	ok(pmpt_map(NULL, c.space, 0, 1, PMPT_PFN_ALLOC, PMPT_R | PMPT_2M));
+	ok(pmpt_query(c.space, 0, &m));
+	for (uint64_t i = 0; i < 256; i++)
+		ok(pmpt_map(NULL, t, i * P4K, 1, m.pfn + 2 * i, PMPT_R));
+	for (va = P1G; !pmpt_map(NULL, t, va, 1, PMPT_PFN_ALLOC, PMPT_R);)
+		va += P4K;
+	pmpt_space_close(c.space);
+	c.space = NULL;
+	fails(pmpt_space_delete(c.pool, "s"), PMPT_E_NO_FRAMES);
+	pmpt_space_close(t);
+	for (unsigned i = 0; i < 2; i++)
+		reopen("a deleted space is not freed");
+	ok(pmpt_space_delete(c.pool, "t"));
+	expect_deleted();
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_link_outside),
-		T(test_link_to_no_table),
-		T(test_count_missing),
-		T(test_root),
+		T(test_link_outside), T(test_link_to_no_table), T(test_count_missing),
+		T(test_root),         T(test_delete_damaged),   T(test_delete_no_frames),
 	};
 
 	return cmocka_run_group_tests_name("damage", tests, NULL, NULL);

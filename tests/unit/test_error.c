@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "error.h"
+#include "mem.h"
 
 static void test_names(void **state)
 {
@@ -92,6 +93,67 @@ static void test_message_per_thread(void **state)
 	assert_string_equal(pmpt_errormsg(), "of main");
 }
 
+/* No memory for the message: the error's name stands for it, until there is some. */
+static void *poor_thread(void *arg)
+{
+	(void)arg;
+	mem_fail_after = 0;
+	(void)error_set(PMPT_E_BUSY, "who keeps it busy");
+	if (strcmp(pmpt_errormsg(), pmpt_strerror(PMPT_E_BUSY)) != 0)
+		return "not the error's name";
+	mem_fail_after = 0;
+	(void)error_in(error_set(-ENOMEM, "of what"), "/some/file");
+	if (strcmp(pmpt_errormsg(), pmpt_strerror(-ENOMEM)) != 0)
+		return "not the last error's name";
+	(void)error_set(-EIO, "of the thread");
+	return strcmp(pmpt_errormsg(), "of the thread") ? "not the message" : NULL;
+}
+
+static void test_no_memory(void **state)
+{
+	pthread_t thread;
+	void *wrong;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, poor_thread, NULL), 0);
+	assert_int_equal(pthread_join(thread, &wrong), 0);
+	assert_null(wrong);
+	assert_int_equal(mem_fail_after, -1);
+}
+
+/* A destructor of another key may err after the message is gone; that message goes, too. */
+static pthread_key_t other_key;
+
+static void other_ends(void *times)
+{
+	(void)error_set(-EIO, "at the end");
+	if (strcmp(pmpt_errormsg(), "at the end") == 0 && ++*(unsigned *)times < 2)
+		(void)pthread_setspecific(other_key, times);
+}
+
+static void *ending_thread(void *times)
+{
+	(void)error_set(-EIO, "before the end");
+	(void)pthread_setspecific(other_key, times);
+	return NULL;
+}
+
+static void test_thread_end(void **state)
+{
+	unsigned times;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_key_create(&other_key, other_ends), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		times = 0;
+		assert_int_equal(pthread_create(&thread, NULL, ending_thread, &times), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_int_equal(times, 2);
+	}
+	assert_int_equal(pthread_key_delete(other_key), 0);
+}
+
 static struct {
 	unsigned n;
 	enum pmpt_log_level level;
@@ -136,10 +198,11 @@ static void test_version(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),   cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_message), cmocka_unit_test(test_message_per_thread),
-		cmocka_unit_test(test_bytes),   cmocka_unit_test(test_log),
-		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_names),      cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_message),    cmocka_unit_test(test_message_per_thread),
+		cmocka_unit_test(test_bytes),      cmocka_unit_test(test_log),
+		cmocka_unit_test(test_version),    cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_thread_end),
 	};
 
 	return cmocka_run_group_tests_name("error", tests, NULL, NULL);

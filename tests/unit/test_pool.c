@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_pool -- the core over a region that can grow: extents taken, the nth allocation fails,
- * handles in a forked child, a processor that lacks what the log needs. */
+/* test_pool -- the core over a region that can grow: extents taken, the nth allocation fails, a space
+ * created in the middle of a delete, threads that end with open transactions, handles and new pools
+ * in a forked child. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "buffer_region.h"
-#include "check.h"
+#include "core.h"
 #include "error.h"
 #include "extent.h"
-#include "pool.h"
+#include "rcu.h"
 #include "replay.h"
 
 #define P4K    ((uint64_t)4096)
@@ -205,7 +209,312 @@ static void test_close_busy(void **state)
 	pmpt_space_close(s);
 }
 
+/* ---- a create in the middle of a delete ------------------------------------------------------ */
+
+static sem_t go, done;
+static pmpt_space *created;
+static int create_rc;
+
+static void *creates(void *unused)
+{
+	(void)unused;
+	sem_wait(&go);
+	create_rc = pmpt_space_create(pool, "new", &created);
+	sem_post(&done);
+	return NULL;
+}
+
+/* The record has become free at home: the other thread's turn, if it can do anything yet. */
+static void record_free(void *root, const struct pm_event *event)
+{
+	struct timespec t;
+
+	if (event->kind != PM_EV_STORE || event->addr != root)
+		return;
+	pm_observer = NULL;
+	sem_post(&go);
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_nsec += 300000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	if (!sem_timedwait(&done, &t))
+		sem_post(&done);
+}
+
+static void test_create_in_delete(void **state)
+{
+	pthread_t thread;
+	pmpt_space *s;
+
+	(void)state;
+	sem_init(&go, 0, 0);
+	sem_init(&done, 0, 0);
+	ok(pmpt_space_create(pool, "old", &s));
+	pm_observer_ctx = (void *)&s->record->root;
+	pmpt_space_close(s);
+	ok(pthread_create(&thread, NULL, creates, NULL));
+	pm_observer = record_free;
+	ok(pmpt_space_delete(pool, "old"));
+	ok(pthread_join(thread, NULL));
+	assert_null(pm_observer);
+	ok(create_rc);
+	assert_string_equal(pmpt_space_name(created), "new");
+	ok(pmpt_map(NULL, created, 0, 1, 7, PMPT_R | PMPT_EXT));
+	pmpt_space_close(created);
+	ok(pmpt_space_delete(pool, "new"));
+}
+
+/* ---- threads that end ------------------------------------------------------------------------ */
+
+struct leaver {
+	pmpt_space *s;
+	struct core *other; /* another pool */
+};
+
+/* Three open transactions of the pool, one of which is bound to the thread, and one of
+ * another pool. */
+static void *leaves_open(void *arg)
+{
+	const struct leaver *l = arg;
+	uint64_t pfn;
+	pmpt_tx *tx;
+	int rc = pmpt_begin(pool, 0, &tx);
+
+	if (!rc)
+		rc = pmpt_map(tx, l->s, P1G, 3, PMPT_PFN_ALLOC, PMPT_R);
+	if (!rc)
+		rc = pmpt_begin(pool, 0, &tx);
+	if (!rc)
+		rc = pmpt_user_set(tx, l->s, 0, 9);
+	if (!rc)
+		rc = pmpt_frame_alloc(tx, 5, 1, &pfn);
+	if (!rc)
+		rc = pmpt_begin(pool, PMPT_TX_BULK, &tx);
+	if (!rc)
+		rc = pmpt_map(tx, l->s, 512 * P1G, 3, PMPT_PFN_ALLOC, PMPT_R);
+	if (!rc)
+		rc = bulk_spill(tx); /* it has gone home */
+	if (!rc)
+		rc = pmpt_begin(l->other->pool, 0, &tx);
+	if (!rc)
+		rc = pmpt_map(tx, l->other->space, 0, 1, PMPT_PFN_ALLOC, PMPT_R);
+	return (void *)(intptr_t)rc;
+}
+
+static void join_ok(pthread_t thread)
+{
+	void *rc;
+
+	ok(pthread_join(thread, &rc));
+	ok((intptr_t)rc);
+}
+
+static void test_thread_ends(void **state)
+{
+	struct leaver l;
+	struct core other;
+	pthread_t thread;
+	uint64_t entry, aborts;
+	pmpt_tx *mine;
+
+	(void)state;
+	core_make(&other, 1024, 64, 128);
+	l.other = &other;
+	ok(pmpt_space_create(pool, "s", &l.s));
+	ok(pmpt_map(NULL, l.s, 0, 1, PMPT_PFN_ALLOC, PMPT_R));
+	ok(pmpt_begin(pool, 0, &mine)); /* this one nobody else ends */
+	ok(pmpt_map(mine, l.s, P4K, 1, PMPT_PFN_ALLOC, PMPT_R));
+	aborts = stats().aborts;
+	ok(pthread_create(&thread, NULL, leaves_open, &l));
+	join_ok(thread);
+	assert_int_equal(stats().aborts, aborts + 3);
+	assert_int_equal(core_stats(&other).aborts, 1);
+	ok(pmpt_commit(mine, NULL));
+	for (unsigned i = 0; i < 2; i++)
+		fails(pmpt_lookup(l.s, i ? 512 * P1G : P1G, &entry), PMPT_E_NOT_MAPPED);
+	ok(pmpt_user_get(l.s, 0, &entry));
+	assert_int_equal(entry, 0);
+	assert_int_equal(stats().frames_data, 2);
+	ok(pmpt_begin(pool, PMPT_TX_BULK, &mine));
+	ok(pmpt_map(mine, l.s, 512 * P1G, 3, PMPT_PFN_ALLOC, PMPT_R));
+	ok(pmpt_map(mine, l.s, P1G, 3, PMPT_PFN_ALLOC, PMPT_R));
+	ok(pmpt_commit(mine, NULL));
+	pmpt_space_close(l.s);
+	core_verify(&other);
+	core_free(&other);
+}
+
+/* The pool of its first transaction is closed, and open again, by the time the thread ends. */
+static void *outlives(void *unused)
+{
+	pmpt_tx *tx;
+	int rc = pmpt_begin(pool, 0, &tx);
+
+	(void)unused;
+	if (!rc)
+		rc = pmpt_abort(tx);
+	sem_post(&done);
+	sem_wait(&go);
+	if (!rc)
+		rc = pmpt_begin(pool, 0, &tx);
+	return (void *)(intptr_t)rc;
+}
+
+static void test_pool_closed_meanwhile(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		sem_init(&go, 0, 0);
+		sem_init(&done, 0, 0);
+		ok(pthread_create(&thread, NULL, outlives, NULL));
+		sem_wait(&done);
+		ok(core_close(pool, true));
+		ok(open_pool());
+		sem_post(&go);
+		join_ok(thread);
+	}
+}
+
 /* ---- a forked child -------------------------------------------------------------------------- */
+
+/* A child that comes to its end within that time and says 0. */
+static bool ends_well(pid_t pid, unsigned seconds)
+{
+	int status = 0;
+
+	for (unsigned i = 0; i < 100 * seconds; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status == 0;
+		(void)usleep(10000);
+	}
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, &status, 0);
+	return false;
+}
+
+/* Grace periods of a pool of the child's own. */
+static void own_pool(void)
+{
+	struct core own;
+	pmpt_tx *tx;
+
+	core_make(&own, 1024, 64, 128);
+	ok(pmpt_begin(own.pool, PMPT_TX_BULK, &tx));
+	ok(pmpt_map(tx, own.space, 0, 10, PMPT_PFN_ALLOC, PMPT_R));
+	ok(bulk_spill(tx));
+	ok(pmpt_commit(tx, NULL));
+	core_free(&own);
+}
+
+static void *stays_inside(void *unused)
+{
+	(void)unused;
+	reader_begin();
+	sem_post(&done);
+	sem_wait(&go);
+	reader_end();
+	return NULL;
+}
+
+static void *waits(void *unused)
+{
+	(void)unused;
+	sem_post(&done);
+	readers_wait();
+	return NULL;
+}
+
+enum way { WAY_PLAIN, WAY_CALLS, WAY_HANDLERS, WAYS };
+
+/* A program's own handlers, installed before its first pool. */
+static bool handlers_on;
+
+static void handler_before(void)
+{
+	if (handlers_on)
+		urcu_bp_before_fork();
+}
+static void handler_parent(void)
+{
+	if (handlers_on)
+		urcu_bp_after_fork_parent();
+}
+static void handler_child(void)
+{
+	if (handlers_on)
+		urcu_bp_after_fork_child();
+}
+
+/* Fork while another thread reads; the program may call liburcu's functions itself. */
+static bool fork_beside_reader(enum way way)
+{
+	pthread_t thread;
+	bool well;
+	pid_t pid;
+
+	sem_init(&go, 0, 0);
+	sem_init(&done, 0, 0);
+	handlers_on = way == WAY_HANDLERS;
+	ok(pthread_create(&thread, NULL, stays_inside, NULL));
+	sem_wait(&done);
+	if (way == WAY_CALLS)
+		urcu_bp_before_fork();
+	pid = fork();
+	if (way == WAY_CALLS && pid)
+		urcu_bp_after_fork_parent();
+	if (pid == 0) {
+		if (way == WAY_CALLS)
+			urcu_bp_after_fork_child();
+		own_pool();
+		_exit(0);
+	}
+	well = ends_well(pid, 10);
+	sem_post(&go);
+	ok(pthread_join(thread, NULL));
+	readers_wait();
+	return well;
+}
+
+static void test_forked_beside_reader(void **state)
+{
+	(void)state;
+	for (enum way way = 0; way < WAYS; way++) {
+		pid_t pid = fork(); /* one that hangs itself does not hang the test */
+
+		if (pid == 0)
+			_exit(fork_beside_reader(way) ? 0 : 1);
+		if (!ends_well(pid, 20))
+			fail_msg("a child with a pool of its own hangs, way %d", (int)way);
+	}
+}
+
+/* The fork must not wait for a grace period that waits for the thread that forks. */
+static void test_forked_inside(void **state)
+{
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		pthread_t thread;
+		bool well;
+
+		sem_init(&done, 0, 0);
+		reader_begin();
+		ok(pthread_create(&thread, NULL, waits, NULL));
+		sem_wait(&done);
+		(void)usleep(50000);
+		pid = fork();
+		if (pid == 0)
+			_exit(0);
+		reader_end();
+		well = ends_well(pid, 10);
+		ok(pthread_join(thread, NULL));
+		_exit(well ? 0 : 1);
+	}
+	assert_true(ends_well(pid, 20));
+}
 
 static int any_name(void *ctx, const char *name)
 {
@@ -345,9 +654,15 @@ int main(void)
 		T(test_grow_no_memory),
 		T(test_open_no_memory),
 		T(test_close_busy),
+		T(test_create_in_delete),
+		T(test_thread_ends),
+		T(test_pool_closed_meanwhile),
+		T(test_forked_beside_reader),
+		T(test_forked_inside),
 		T(test_forked),
 		T(test_forked_while_locked),
 	};
 
+	(void)pthread_atfork(handler_before, handler_parent, handler_child);
 	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* driver -- see driver.h; the exploring itself is done in worker.c. */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "files.h"
+#include "hooks.h"
+#include "schedule.h"
+#include "symbol.h"
+#include "unseen.h"
+
+#define BUFFER_AT ((void *)0x100000000000)
+
+static const struct crashsim_workload *known[256];
+static size_t n_known;
+
+void crashsim_add(const struct crashsim_workload *w)
+{
+	size_t i = n_known;
+
+	if (n_known == sizeof(known) / sizeof(known[0])) {
+		fputs("crashsim: more than 256 workloads\n", stderr);
+		exit(2);
+	}
+	for (; i > 0 && strcmp(known[i - 1]->name, w->name) > 0; i--)
+		known[i] = known[i - 1];
+	known[i] = w;
+	n_known++;
+}
+
+size_t workloads(const struct crashsim_workload *const **list)
+{
+	*list = known;
+	return n_known;
+}
+
+const struct crashsim_workload *workload_find(const char *name)
+{
+	for (size_t i = 0; i < n_known; i++) {
+		if (!strcmp(known[i]->name, name))
+			return known[i];
+	}
+	return NULL;
+}
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+unsigned char *buffer_map(const struct crashsim_workload *w)
+{
+	size_t bytes = (w->bytes + 4095) & ~(size_t)4095;
+	void *at;
+
+	files_begin(w->bytes == 0);
+	if (!w->bytes)
+		return NULL;
+	at = mmap(BUFFER_AT, bytes, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	if (at == MAP_FAILED) {
+		(void)fprintf(stderr, "crashsim: no memory for a buffer of %zu bytes: %s\n",
+			      w->bytes, strerror(errno));
+		exit(3);
+	}
+	region_base = at;
+	region_bytes = w->bytes;
+	return at;
+}
+
+static const struct crashsim_workload *recorded;
+
+int record(const struct crashsim_workload *w, struct trace *t)
+{
+	unsigned char *buf = buffer_map(w);
+
+	*t = (struct trace){ .bytes = w->bytes };
+	stage = STAGE_IDLE;
+	if (w->setup)
+		w->setup(buf);
+	t->bytes = region_bytes; /* setup may have mapped a file */
+	t->first = must(malloc(t->bytes + 1));
+	memcpy(t->first, region_base, t->bytes);
+	recording = t;
+	recorded = w;
+	unseen_begin(t);
+	threads_begin();
+	stage = STAGE_RECORD;
+	w->run(t->bytes ? region_base : NULL);
+	threads_end();
+	hook_settle();
+	unseen_end(t);
+	if (unseen_library && options.mode == MODE_LAZY)
+		options.mode = MODE_RERUN;
+	stage = STAGE_IDLE;
+	if (!t->bytes) {
+		(void)fprintf(
+			stderr,
+			"crashsim: workload '%s' names no buffer (.bytes), and maps no file\n",
+			w->name);
+		return 1;
+	}
+	return 0;
+}
+
+void crashsim_again(void)
+{
+	if (stage != STAGE_RECORD)
+		return;
+	hook_settle();
+	stage = STAGE_IDLE;
+	if (files_on())
+		files_reload();
+	else
+		memset(region_base, 0, region_bytes);
+	if (recorded->setup)
+		recorded->setup(files_on() ? NULL : region_base);
+	if (memcmp(region_base, recording->first, recording->bytes)) {
+		(void)fprintf(
+			stderr,
+			"crashsim: workload '%s': its setup leaves other bytes when it is run again\n",
+			recorded->name);
+		exit(2);
+	}
+	trace_add(recording, (struct event){ .kind = EV_AGAIN });
+	unseen_begin(recording);
+	stage = STAGE_RECORD;
+}
+
+/* A library may keep addresses of its own memory in a file that it maps: values may differ then. */
+static bool same_event(const struct event *a, const struct event *b)
+{
+	return a->kind == b->kind && a->thread == b->thread && a->off == b->off &&
+	       a->len == b->len && (a->value == b->value || unseen_library);
+}
+
+/* The first event that two recordings differ in. */
+static void tell_difference(const struct crashsim_workload *w, const struct trace *a,
+			    const struct trace *b, size_t i)
+{
+	char one[256] = "the end of run", two[256] = "the end of run";
+
+	if (i < a->n)
+		event_text(&a->event[i], one, sizeof(one));
+	if (i < b->n)
+		event_text(&b->event[i], two, sizeof(two));
+	(void)fprintf(
+		stderr,
+		"crashsim: workload '%s' is not deterministic: recorded twice, its event %zu is\n"
+		"\t%s\nthe first time, and\n\t%s\nthe second\n",
+		w->name, i, one, two);
+}
+
+int record_checked(const struct crashsim_workload *w, struct trace *t)
+{
+	struct trace again;
+	size_t i = 0;
+	int rc = record(w, t);
+
+	if (rc)
+		return rc;
+	rc = record(w, &again);
+	while (i < t->n && i < again.n && same_event(&t->event[i], &again.event[i]))
+		i++;
+	if (t->bytes != again.bytes ||
+	    (!unseen_library && memcmp(t->first, again.first, t->bytes))) {
+		(void)fprintf(
+			stderr,
+			"crashsim: workload '%s' is not deterministic: its setup leaves other bytes when "
+			"it is run again\n",
+			w->name);
+		rc = 1;
+	} else if (t->n != again.n || i < t->n) {
+		tell_difference(w, t, &again, i);
+		rc = 1;
+	}
+	trace_free(&again);
+	return rc;
+}
+
+/* ---- a workload -------------------------------------------------------------------------------- */
+
+unsigned depth_of(const struct crashsim_workload *w)
+{
+	unsigned depth = options.depth ? options.depth : w->depth ? w->depth : 2;
+
+	return depth > PHASES_MAX ? PHASES_MAX : depth;
+}
+
+void ops_at(const struct trace *t, size_t c, unsigned char op[256], uint64_t note[64])
+{
+	memset(op, CRASHSIM_NOT_BEGUN, 256);
+	memset(note, 0, 64 * sizeof(*note));
+	for (size_t i = 0; i < c && i < t->n; i++) {
+		const struct event *e = &t->event[i];
+
+		if (e->kind == EV_BEGIN)
+			op[e->value % 256] = CRASHSIM_OPEN;
+		if (e->kind == EV_RETURNED)
+			op[e->value % 256] = CRASHSIM_HAS_RETURNED;
+		if (e->kind == EV_NOTE)
+			note[e->off % 64] = e->value;
+		if (e->kind == EV_AGAIN) {
+			memset(op, CRASHSIM_NOT_BEGUN, 256);
+			memset(note, 0, 64 * sizeof(*note));
+		}
+	}
+}
+
+static void trace_numbers(const struct trace *t, struct result *r)
+{
+	unsigned char *seen = must(calloc(t->bytes / LINE_BYTES + 1, 1));
+	uint32_t threads = 0;
+
+	r->trace_events = t->n;
+	for (size_t i = 0; i < t->n; i++) {
+		const struct event *e = &t->event[i];
+
+		threads = e->thread > threads ? e->thread : threads;
+		switch (e->kind) {
+		case EV_STORE:
+		case EV_STREAM:
+			r->trace_stores++;
+			r->trace_lines += !seen[e->off >> LINE_SHIFT];
+			seen[e->off >> LINE_SHIFT] = 1;
+			break;
+		case EV_CLWB:
+		case EV_CLFLUSH:
+			r->trace_flushes++;
+			break;
+		case EV_SFENCE:
+		case EV_MFENCE:
+		case EV_MSYNC:
+			r->trace_fences++;
+			break;
+		default:
+			break;
+		}
+	}
+	r->threads = threads + 1;
+	free(seen);
+}
+
+void run_workload(const struct crashsim_workload *w, const struct trace *t,
+		  const struct watcher *by, struct result *r)
+{
+	struct task task = {
+		.w = w, .t = t, .jobs = options.jobs, .max_failures = options.max_failures
+	};
+	size_t *point = must(malloc((t->n + 1) * sizeof(*point)));
+	size_t *ordinal = must(malloc((t->n + 1) * sizeof(*ordinal)));
+	double start = now_s();
+
+	*r = (struct result){ .depth = depth_of(w) };
+	(void)snprintf(r->workload, sizeof(r->workload), "%s", w->name);
+	trace_numbers(t, r);
+	for (size_t c = 0; c <= t->n; c++) {
+		if (!trace_crash_point(t, c))
+			continue;
+		if (r->points_in_all % options.shards == options.shard) {
+			ordinal[task.n_points] = r->points_in_all;
+			point[task.n_points++] = c;
+		}
+		r->points_in_all++;
+	}
+	task.point = point;
+	task.ordinal = ordinal;
+	if (by) {
+		task.deadline = by->deadline;
+		task.progress = by->progress;
+		task.ctx = by->ctx;
+	}
+	explore_points(&task, r);
+	r->seconds = now_s() - start;
+	free(point);
+	free(ordinal);
+}
+
+bool images_too_many(const struct crashsim_workload *w, const struct trace *t)
+{
+	struct model *m = model_new(t);
+	double most = 0;
+
+	for (size_t c = 0; c <= t->n && most <= EAGER_LOG10_MAX; c++) {
+		struct image_set *set;
+		double images;
+
+		if (!trace_crash_point(t, c))
+			continue;
+		model_to(m, c);
+		set = model_images(m);
+		images = image_set_log10(set);
+		most = images > most ? images : most;
+		image_set_free(set);
+	}
+	model_free(m);
+	if (most <= EAGER_LOG10_MAX + 1e-9)
+		return false;
+	(void)fprintf(
+		stderr,
+		"crashsim: workload '%s': --mode eager: a crash leaves 10^%.1f images, more than the "
+		"10^%.0f that are made one by one; leave it to --mode lazy\n",
+		w->name, most, EAGER_LOG10_MAX);
+	return true;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* join -- paths of one recovery that have come together again.
+ *
+ * A recovery that reads a word only to store over it (a merge, a compare-and-swap) splits the
+ * exploration in two for each such word, and the halves differ in nothing that is to come: 2^n paths
+ * for n words.  Only the program can know that it remembers nothing of what it has read: it says so
+ * by crashsim_join().  There
+ *	- what was decided of a line, but only of bytes that recovery has stored to since, is forgotten:
+ *	  what lies below those stores, should they not land, is open again, as it is for the union of
+ *	  the paths;
+ *	- a state that an execution has been in before (what is decided, the stores of this recovery, in
+ *	  order, the key) is not explored again: the execution goes on to its end by first options, and
+ *	  nothing of it counts.  Depth first, all that is behind the first visit has been explored.
+ */
+#include "explore_state.h"
+
+#include <string.h>
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h = (h ^ v) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 29;
+}
+
+/* It has decided stores of a page walker, of which there are only so many [R16]; or its groups are
+ * tied to others: then nothing is forgotten. */
+static bool entangled(const struct open *o)
+{
+	if (o->set->tied || options.persist == PERSIST_PAGE)
+		return true;
+	for (uint32_t i = 0; i < o->set->n; i++) {
+		if (o->set->piece[i].bits)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t line_state(const struct open *o)
+{
+	uint64_t h = mix(11, o->set->line), decided = o->known & ~o->own;
+	const unsigned char *home = region_base + (size_t)o->set->line * LINE_BYTES;
+
+	h = mix(h, decided);
+	for (unsigned i = 0; i < LINE_BYTES; i++) {
+		if (decided >> i & 1)
+			h = mix(h, (uint64_t)i << 8 | home[i]);
+	}
+	for (uint32_t i = 0; i < o->set->n; i++) {
+		unsigned g = o->set->piece[i].group;
+
+		h = mix(h, (uint64_t)o->lo[g] << 16 | o->hi[g]);
+	}
+	return h;
+}
+
+/* The state of a line as it counts, after what may be forgotten is. */
+static uint64_t settle(struct open *o)
+{
+	if (!(o->known & ~o->own) && !entangled(o)) {
+		memcpy(o->lo, o->set->lo, sizeof(o->lo));
+		memcpy(o->hi, o->set->hi, sizeof(o->hi));
+		return 0;
+	}
+	return line_state(o);
+}
+
+void explore_join(uint64_t key)
+{
+	struct level *l = &ex.level[ex.at];
+
+	if (options.no_prune || options.mode != MODE_LAZY || ex.following)
+		return;
+	for (size_t i = 0; i < ex.n_changed; i++) {
+		struct open *o = ex.changed[i];
+
+		ex.decided -= o->state;
+		o->state = settle(o);
+		ex.decided += o->state;
+		o->changed = false;
+	}
+	ex.n_changed = 0;
+	if (ex.x->replay)
+		return;
+	key = mix(mix(mix(mix(key, l->serial), ex.stored), ex.decided), ex.walked);
+	/* decisions before l->changed are as before: this is the path that was here first */
+	if (!digest_add(&ex.joined, key) && l->taken >= l->changed) {
+		ex.result->pruned++;
+		ex.following = true;
+	}
+}

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Every operation of the library that changes persistent memory, under every crash, two in a row, one or two writers: no failure, nothing left
+# out, and no less explored than there was when this was written.  Then some of it in other ways, which must come to the same outcomes: without
+# the memory of equal states and joins, with log lines word by word, each execution in a process of its own, and image by image.
+set -eu
+BUILD=${BUILD:-build}
+crashsim=$BUILD/crashsim
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+bad=0
+say() {
+	echo "$*"
+	bad=1
+}
+
+# A number or a word of the line of a workload.
+field() {
+	sed -n "s/.*\"workload\":\"$1\",.*\"$2\":\"\{0,1\}\([^,\"]*\).*/\1/p" "$out"
+}
+
+code=0
+"$crashsim" run -j 2 --json > "$out" || code=$?
+[ "$code" = 0 ] || say "crashsim run ends with $code"
+n=$(grep -c '"exhaustive":true.*"failures":0,' "$out" || true)
+[ "$n" = "$(wc -l < "$out")" ] || say "$n of $(wc -l < "$out") workloads are exhaustive without a failure"
+awk -F'"' '{
+	for (i = 2; i < NF; i += 2)
+		if ($i == "crash_points" || $i == "executions" || $i == "nested_points")
+			sum[$i] += substr($(i + 1), 2)
+} END {
+	printf "%d workloads, %d crash points, %d inside recovery, %d executions\n", NR, sum["crash_points"], sum["nested_points"], sum["executions"]
+	exit !(NR >= 52 && sum["crash_points"] >= 11000 && sum["nested_points"] >= 100000 && sum["executions"] >= 500000)
+}' "$out" || say "less than there was"
+was=$(mktemp)
+cp "$out" "$was"
+
+same() {
+	how=$1
+	shift
+	for load in "$@"; do
+		cp "$was" "$out"
+		expected=$(field "$load" outcome_digest)
+		# shellcheck disable=SC2086
+		"$crashsim" run -j 2 --json $how "$load" > "$out" || true
+		found=$(field "$load" outcome_digest)
+		[ -n "$found" ] && [ "$found" = "$expected" ] || say "$load $how: outcomes $found, expected $expected"
+		[ "$(field "$load" exhaustive)" = true ] || say "$load $how: not exhaustive"
+	done
+}
+same --no-prune log_redo log_halves log_bulk log_abort log_jump map_one pages share same bulk_abort recovery transactions
+same --no-checked log_redo log_salt log_bulk log_abort log_undo_phases
+same '--mode rerun' log_redo log_bulk log_abort map_one
+same '--mode eager' log_bulk log_abort log_salt
+rm -f "$was"
+exit $bad
