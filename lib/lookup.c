@@ -139,10 +139,11 @@ __attribute__((noinline)) static int lookup_missed(const struct pmpt_space *spac
 /* Where the entry of level 1 over va is, by the cache; false: it does not know. */
 static inline bool find_entry(const struct pmpt_space *space, uint64_t va, const pm_word **at)
 {
-	uint64_t table = pwc_find(&space->pwc, va);
+	uint64_t table;
+	bool found = pwc_find(&space->pwc, va, &table);
 
 	*at = (const pm_word *)(const void *)(space->base + table) + level_index(va, 1);
-	return likely(table);
+	return found;
 }
 
 int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *out)

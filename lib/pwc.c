@@ -22,9 +22,17 @@ static void lock(struct pwc *c)
 
 static void unlock(struct pwc *c) { atomic_store_explicit(&c->lock, 0, memory_order_release); }
 
-static _Atomic uint64_t *slot_of(struct pwc *c, uint64_t va)
+void pwc_init(struct pwc *c)
 {
-	return &c->slot[(va >> GROUP_SHIFT) % PWC_SLOTS];
+	for (uint64_t i = 0; PWC_EMPTY(i); i++) /* those further on are empty as zeros */
+		atomic_init(&c->slot[i], PWC_EMPTY(i));
+}
+
+static uint64_t slot_of(uint64_t va) { return (va >> GROUP_SHIFT) % PWC_SLOTS; }
+
+static bool is_empty(struct pwc *c, uint64_t i)
+{
+	return atomic_load_explicit(&c->slot[i], memory_order_relaxed) == PWC_EMPTY(i);
 }
 
 /* PFN of the table of level 1 over va, or 0.  Nobody unlinks: the lock is held, none
@@ -49,17 +57,16 @@ static uint64_t leaf_table(const struct pmpt_space *space, uint64_t va)
 void pwc_fill(struct pmpt_space *space, uint64_t va)
 {
 	struct pwc *c = &space->pwc;
-	_Atomic uint64_t *slot = slot_of(c, va);
-	uint64_t pfn;
+	uint64_t i = slot_of(va), pfn;
 
 	if (!va_canonical(va) || !reader_try_orders() ||
-	    (atomic_load_explicit(slot, memory_order_relaxed) && (va >> FRAME_SHIFT) % 16))
+	    (!is_empty(c, i) && (va >> FRAME_SHIFT) % 16))
 		return;
 	if (!try_lock(c))
 		return;
 	pfn = c->stopped ? 0 : leaf_table(space, va);
 	if (pfn)
-		atomic_store_explicit(slot, va >> PWC_TAG_SHIFT << PWC_TAG_SHIFT | pfn,
+		atomic_store_explicit(&c->slot[i], va >> PWC_TAG_SHIFT << PWC_TAG_SHIFT | pfn,
 				      memory_order_release);
 	unlock(c);
 }
@@ -69,9 +76,11 @@ static void stop(struct pwc *c, uint64_t va, uint64_t len)
 	uint64_t n = len >> GROUP_SHIFT;
 
 	c->stopped++;
-	for (uint64_t i = 0; i < (n < PWC_SLOTS ? n : PWC_SLOTS); i++, va += GROUP_BYTES) {
-		if (atomic_load_explicit(slot_of(c, va), memory_order_relaxed))
-			atomic_store_explicit(slot_of(c, va), 0, memory_order_release);
+	for (uint64_t left = n < PWC_SLOTS ? n : PWC_SLOTS; left; left--, va += GROUP_BYTES) {
+		uint64_t i = slot_of(va);
+
+		if (!is_empty(c, i))
+			atomic_store_explicit(&c->slot[i], PWC_EMPTY(i), memory_order_release);
 	}
 }
 

@@ -2,9 +2,10 @@
 /* pwc -- a space's paging-structure cache: where readers found tables of level 1 before, so that a
  * lookup loads one entry and not four.  DRAM, shared by all readers of the space.
  *
- * FORMAT of a slot: bits 63-36 those of the address, bits 27-0 the table's PFN; 0: empty.
- * One word, so that readers need no lock.  Only canonical addresses are put in, so that a hit also
- * says that the address is one.
+ * FORMAT of a slot: bits 63-28 those of the address, bits 27-0 the table's PFN.  One word, so that
+ * readers need no lock.  Bits 35-28 are also the upper bits of the slot's index: an empty slot has
+ * others there, and matches no address.  Only canonical addresses are put in, so that a hit also says
+ * that the address is one.
  * INVARIANT	a slot names a table that is linked there at home.  Who unlinks tables, or hides
  *		what they hold, empties their slots before he stores (pwc_stop), and no slot is
  *		filled before he is through (pwc_go).  A reader that loaded the slot before is in
@@ -20,28 +21,29 @@
 #include "layout.h"
 
 #define PWC_SLOTS     32768u /* of 2 MiB each; 256 KiB of DRAM, of which the used pages exist */
-#define PWC_TAG_SHIFT (GROUP_SHIFT + 15)
-_Static_assert(PWC_SLOTS == 1u << (PWC_TAG_SHIFT - GROUP_SHIFT), "tag and index are an address");
-_Static_assert(PMPT_POOL_MAX_BYTES >> FRAME_SHIFT <= 1u << 28, "a PFN has 28 bits");
+#define PWC_TAG_SHIFT 28
+#define PWC_EMPTY(i)  ((i) >> (PWC_TAG_SHIFT - GROUP_SHIFT) ? 0 : ~(uint64_t)0 << PWC_TAG_SHIFT)
+_Static_assert(PMPT_POOL_MAX_BYTES >> FRAME_SHIFT <= 1u << PWC_TAG_SHIFT, "a PFN fits");
+_Static_assert(PWC_SLOTS > 1u << (PWC_TAG_SHIFT - GROUP_SHIFT), "the index reaches into the tag");
 
 struct pwc {
+	_Atomic uint64_t slot[PWC_SLOTS];
 	_Atomic uint32_t lock;
 	uint32_t stopped; /* so many have stopped it and not let it go on */
-	_Atomic uint64_t slot[PWC_SLOTS];
 };
 
-/* Offset of the table of level 1 over va, or 0.  In a reader section. */
-static inline uint64_t pwc_find(const struct pwc *c, uint64_t va)
+/* Offset of the table of level 1 over va; false: the cache has none.  In a reader section. */
+static inline bool pwc_find(const struct pwc *c, uint64_t va, uint64_t *off)
 {
 	uint64_t w =
 		atomic_load_explicit((_Atomic uint64_t *)&c->slot[(va >> GROUP_SHIFT) % PWC_SLOTS],
 				     memory_order_acquire);
 
-	return (w ^ va) >> PWC_TAG_SHIFT
-		       ? 0
-		       : w << (64 - PWC_TAG_SHIFT) >> (64 - PWC_TAG_SHIFT - FRAME_SHIFT);
+	*off = w << (64 - PWC_TAG_SHIFT) >> (64 - PWC_TAG_SHIFT - FRAME_SHIFT);
+	return __builtin_expect((w ^ va) >> PWC_TAG_SHIFT == 0, 1);
 }
 
+void pwc_init(struct pwc *c); /* of zeros */
 struct pmpt_space;
 /* A lookup of va missed: note the table, if there is one.  Any thread. */
 void pwc_fill(struct pmpt_space *space, uint64_t va);

@@ -157,7 +157,9 @@ static struct pmpt_space *handle_make(struct pmpt_pool *pool)
 {
 	struct pmpt_space *space = mem_zalloc(&pool->mem, sizeof(*space));
 
-	if (!space)
+	if (space)
+		pwc_init(&space->pwc);
+	else
 		(void)error_set(-ENOMEM, "no memory for a space");
 	return space;
 }

@@ -161,17 +161,17 @@ int table_set(struct pmpt_tx *tx, const struct path *p, uint64_t value)
  * Returns 0; 1: the cache does not know; errors of tx_own. */
 static int cached_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t *pfn)
 {
-	uint64_t table = pwc_find(&space->pwc, va_sign(va));
+	uint64_t table, again;
 	size_t owned = tx->n_own;
 	int rc;
 
-	if (!table)
+	if (!pwc_find(&space->pwc, va_sign(va), &table))
 		return 1;
 	*pfn = table >> FRAME_SHIFT;
 	rc = tx_own(tx, *pfn);
 	if (rc || tx->n_own == owned)
 		return rc;
-	if (pwc_find(&space->pwc, va_sign(va)) == table)
+	if (pwc_find(&space->pwc, va_sign(va), &again) && again == table)
 		return table_check(tx, *pfn);
 	frames_disown(&tx->pool->frames, tx->own[--tx->n_own]);
 	return 1;

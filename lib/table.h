@@ -40,8 +40,9 @@ static inline unsigned path_index(const struct path *p, unsigned level)
  * No more than a guess. */
 static inline void table_prefetch(const struct pmpt_space *space, uint64_t va)
 {
-	uint64_t table = pwc_find(&space->pwc, va);
+	uint64_t table;
 
+	(void)pwc_find(&space->pwc, va, &table);
 	__builtin_prefetch(space->base + table + 8 * (size_t)level_index(va, 1));
 }
 

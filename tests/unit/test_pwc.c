@@ -52,11 +52,18 @@ static uint64_t look(uint64_t va)
 	return one ? entry_pfn(one) : 0;
 }
 
-static bool cached(uint64_t va) { return pwc_find(&c.space->pwc, va) != 0; }
+static bool cached(uint64_t va)
+{
+	uint64_t off;
+
+	return pwc_find(&c.space->pwc, va, &off);
+}
 
 static void test_fill(void **state)
 {
 	(void)state;
+	for (uint64_t va = 0; va < 2 * (uint64_t)PWC_SLOTS * P2M; va += P2M)
+		assert_false(cached(va) || cached(va_sign(VA_END - P2M - va)));
 	assert_int_equal(look(P4K), 0);
 	assert_false(cached(P4K));
 	ok(pmpt_map(NULL, c.space, P4K, 1, 7, RE));
