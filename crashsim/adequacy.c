@@ -25,7 +25,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "explore_state.h"
 #include "hooks.h"
 #include "symbol.h"
 
@@ -73,27 +72,10 @@ static void reached(const struct event *e)
 	}
 }
 
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-	h = (h ^ v) * 0x9e3779b97f4a7c15u;
-	return h ^ h >> 29;
-}
-
-static uint64_t mix_line(uint64_t h, const unsigned char *content)
-{
-	for (unsigned i = 0; i < LINE_BYTES; i += 8) {
-		uint64_t word;
-
-		memcpy(&word, content + i, 8);
-		h = mix(h, word);
-	}
-	return h;
-}
-
 /* The undecided part of a line; 0: it has none. */
 static uint64_t undecided(const struct line_set *l)
 {
-	uint64_t h = mix(1, l->line);
+	uint64_t h = digest_mix(1, l->line);
 	bool open = false;
 
 	for (uint32_t i = 0; i < l->n; i++) {
@@ -101,10 +83,11 @@ static uint64_t undecided(const struct line_set *l)
 		uint16_t lo = l->lo[p->group], hi = l->hi[p->group];
 
 		open |= lo < hi;
-		h = mix(mix(h, p->value), (uint64_t)p->word << 48 | (uint64_t)p->mask << 40 |
-						  (uint64_t)(p->group % PHASE_GROUPS) << 32 |
-						  (uint64_t)(uint16_t)(p->rank - lo) << 16 |
-						  (uint16_t)(hi - lo));
+		h = digest_mix(digest_mix(h, p->value),
+			       (uint64_t)p->word << 48 | (uint64_t)p->mask << 40 |
+				       (uint64_t)(p->group % PHASE_GROUPS) << 32 |
+				       (uint64_t)(uint16_t)(p->rank - lo) << 16 |
+				       (uint16_t)(hi - lo));
 	}
 	return open ? h : 0;
 }
@@ -118,9 +101,10 @@ static uint64_t images_digest(const struct image_set *s)
 	for (size_t line = 0; line < region_bytes / LINE_BYTES; line++) {
 		const struct line_set *l =
 			next < s->n && s->set[next]->line == line ? s->set[next++] : NULL;
-		uint64_t h = mix_line(mix(2, line), l ? l->base : s->rest + line * LINE_BYTES);
+		uint64_t h = digest_bytes(digest_mix(2, line),
+					  l ? l->base : s->rest + line * LINE_BYTES, LINE_BYTES);
 
-		sum += mix(h, l ? undecided(l) : 0);
+		sum += digest_mix(h, l ? undecided(l) : 0);
 	}
 	return sum | 1;
 }
@@ -146,7 +130,7 @@ static bool digests_has(unsigned w, uint64_t h, bool add)
 
 static void set_seen(const struct image_set *s, unsigned phase)
 {
-	uint64_t h = mix(images_digest(s), phase) | 1;
+	uint64_t h = digest_mix(images_digest(s), phase) | 1;
 
 	if (!digests_has(which, h, true) && which == 1 && !digests_has(0, h, false))
 		atomic_fetch_add(&sh->fresh, 1);
@@ -451,7 +435,8 @@ static const char *take(int *argc, char **argv, const char *name)
 int command_adequacy(int argc, char **argv)
 {
 	const char *table = take(&argc, argv, "--table"), *list = take(&argc, argv, "--sites");
-	const struct crashsim_workload *const *all, *some[LOADS_MAX];
+	const struct crashsim_workload *some[LOADS_MAX];
+	const struct crashsim_workload *const *all;
 	int operands = options_parse("adequacy", argc, argv), rc = EXIT_FINE;
 	size_t n = workloads(&all);
 

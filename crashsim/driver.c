@@ -189,13 +189,53 @@ unsigned depth_of(const struct crashsim_workload *w)
 	return depth > PHASES_MAX ? PHASES_MAX : depth;
 }
 
+static bool is_drain(const struct event *e)
+{
+	return e->kind == EV_SFENCE || e->kind == EV_MFENCE || e->kind == EV_MSYNC;
+}
+
+/* Thread's notes of [c, end), with which it returned. */
+static void notes_ahead(const struct trace *t, size_t c, size_t end, uint32_t thread,
+			uint64_t note[64])
+{
+	for (size_t i = c; i < end; i++) {
+		const struct event *e = &t->event[i];
+
+		if (e->kind == EV_NOTE && e->thread == thread)
+			note[e->off % 64] = e->value;
+	}
+}
+
+/* Operations under way at c that return before their thread drains: what they stored since may be in
+ * its store buffer for as long, so such a return may have come before a crash at c [R13]. */
+static void ops_ahead(const struct trace *t, size_t c, uint32_t threads, unsigned char op[256],
+		      uint64_t note[64])
+{
+	uint64_t drained = 0, all = threads < 64 ? ((uint64_t)1 << threads) - 1 : ~(uint64_t)0;
+
+	for (size_t i = c; i < t->n && drained != all && t->event[i].kind != EV_AGAIN; i++) {
+		const struct event *e = &t->event[i];
+
+		if (is_drain(e))
+			drained |= (uint64_t)1 << e->thread % 64;
+		if (e->kind != EV_RETURNED || drained >> e->thread % 64 & 1 ||
+		    op[e->value % 256] != CRASHSIM_OPEN)
+			continue;
+		op[e->value % 256] = CRASHSIM_HAS_RETURNED;
+		notes_ahead(t, c, i, e->thread, note);
+	}
+}
+
 void ops_at(const struct trace *t, size_t c, unsigned char op[256], uint64_t note[64])
 {
+	uint32_t threads = 1;
+
 	memset(op, CRASHSIM_NOT_BEGUN, 256);
 	memset(note, 0, 64 * sizeof(*note));
 	for (size_t i = 0; i < c && i < t->n; i++) {
 		const struct event *e = &t->event[i];
 
+		threads = e->thread + 1 > threads ? e->thread + 1 : threads;
 		if (e->kind == EV_BEGIN)
 			op[e->value % 256] = CRASHSIM_OPEN;
 		if (e->kind == EV_RETURNED)
@@ -207,6 +247,7 @@ void ops_at(const struct trace *t, size_t c, unsigned char op[256], uint64_t not
 			memset(note, 0, 64 * sizeof(*note));
 		}
 	}
+	ops_ahead(t, c, threads, op, note);
 }
 
 static void trace_numbers(const struct trace *t, struct result *r)

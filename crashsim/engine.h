@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* engine -- the parts of crashsim and what they hand to each other.
  *
- *	hooks.c     instrumented accesses, and the calls of crashsim.h	-> record.c, explore.c
- *	record.c    one run of the workload				-> struct trace
+ *	hooks.c     instrumented accesses, and the calls of crashsim.h	-> recording.c, explore.c
+ *	recording.c one run of the workload				-> struct trace
  *	model.c     a trace up to a crash point				-> struct image_set: per line, what may be there
+ *	ahead.c     streamed words that overtake what stands before them
  *	ties.c      what the parts of an image set have to do with each other
  *	explore.c   an image set and a recovery				-> executions, decided by what recovery reads
+ *	choose.c    the options of a word, and which one recovery gets
+ *	checked.c   the same for blocks that validate themselves
+ *	nested.c    recovery's own stores, a crash inside it	-> the image set of the next level
+ *	digest.c    what has been explored: digests of image sets, of outcomes
+ *	join.c      paths of a recovery that have come together again
  *	driver.c    workloads, recordings				-> struct trace, crash points
  *	worker.c    crash points, by worker processes			-> struct result (result.c)
  *	modes.c     every image, or each execution apart: checks of explore.c

@@ -70,7 +70,12 @@ struct explorer {
 
 void explore(struct explorer *x, const struct image_set *set, struct point_result *result);
 
-uint64_t digest_mix(uint64_t h, uint64_t v);
+static inline uint64_t digest_mix(uint64_t h, uint64_t v)
+{
+	h = (h ^ v) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 29;
+}
+uint64_t digest_bytes(uint64_t h, const void *data, size_t len);
 
 /* ---- what hooks.c calls ---------------------------------------------------------------------- */
 

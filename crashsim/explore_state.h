@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* explore_state -- what explore.c and modes.c share; nobody else includes it. */
+/* explore_state -- what the parts of an exploration share: explore.c, choose.c, checked.c, nested.c,
+ * digest.c, join.c, modes.c; nobody else includes it. */
 #ifndef EXPLORE_STATE_H
 #define EXPLORE_STATE_H
 
@@ -79,17 +80,60 @@ struct exploration {
 };
 extern struct exploration ex;
 
+static inline struct level *level_now(void) { return &ex.level[ex.at]; }
+
+/* ---- digest.c -------------------------------------------------------------------------------- */
+
 uint64_t set_digest(const struct image_set *s, unsigned phase);
 /* False: it was there. */
 bool digest_add(struct digests *d, uint64_t h);
-bool execute(struct level *l);
-void decisions_room(struct level *l, size_t n);
+void digests_clear(struct digests *d);
 
-/* modes.c: all executions on a set, as options.mode wants them. */
-bool explore_level(const struct image_set *set, size_t crash_in);
-/* explore.c: by what recovery reads. */
+/* ---- choose.c -------------------------------------------------------------------------------- */
+
+struct option {
+	uint64_t value;
+	uint16_t lo[GROUPS], hi[GROUPS];
+};
+
+/* The bytes of a word that the bits of the mask stand for, all ones. */
+uint64_t bytes_of(uint8_t mask);
+/* How many options; out: option number `want`. */
+unsigned options_of(const struct open *o, unsigned word, uint8_t mask, unsigned want,
+		    struct option *out);
+/* The bytes can be `value`; out: how. */
+bool option_value(const struct open *o, unsigned word, uint8_t mask, uint64_t value,
+		  struct option *out);
+/* The buffer gets the option's bytes, just before they are read. */
+void option_give(struct open *o, unsigned word, uint8_t mask, const struct option *option);
+/* Take the next decision from the stack, or put a new one there: of a word, or of a line's content
+ * (word == LINE_WORDS).  Returns the option's number, of n. */
+unsigned decide(uint32_t line, unsigned word, uint8_t mask, unsigned n);
+void decision_tell(const struct open *o, const struct decision *d, uint64_t value);
+void decisions_room(struct level *l, size_t n);
+/* Before anything else of a line in an execution: all of it is open. */
+void open_touch(struct open *o);
+void open_changed(struct open *o); /* for the next join */
+
+/* ---- nested.c -------------------------------------------------------------------------------- */
+
+/* A crash before the next event of recovery: its images are to be explored. */
+void crash_here(void);
+
+/* ---- explore.c ------------------------------------------------------------------------------- */
+
+/* One, on the level's set by its stack.  False: it has failed, ex.what says how. */
+bool execute(struct level *l);
+_Noreturn void execution_fail(const char *what); /* the one under way */
+void path_survived(void); /* ... fails if its decisions until now have killed a worker before */
+/* All executions on a set, by what recovery reads.  False: enough failures, or told to stop. */
 bool explore_lazy(const struct image_set *set, size_t crash_in);
-/* modes.c: execute() in a process of its own. */
+
+/* ---- modes.c --------------------------------------------------------------------------------- */
+
+/* All executions on a set, as options.mode wants them. */
+bool explore_level(const struct image_set *set, size_t crash_in);
+/* execute() in a process of its own. */
 bool execute_apart(struct level *l);
 
 #endif

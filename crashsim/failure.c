@@ -19,23 +19,10 @@
 
 #include "unseen.h"
 
-static uint64_t mix_all(uint64_t h, const unsigned char *p, size_t n)
-{
-	for (; n >= 8; n -= 8, p += 8) {
-		uint64_t w;
-
-		memcpy(&w, p, 8);
-		h = digest_mix(h, w);
-	}
-	for (; n; n--)
-		h = digest_mix(h, *p++);
-	return h;
-}
-
 uint64_t trace_digest(const struct trace *t)
 {
 	/* addresses of its own that a library keeps in the file differ between processes */
-	uint64_t h = unseen_library ? t->n : mix_all(t->n, t->first, t->bytes);
+	uint64_t h = unseen_library ? t->n : digest_bytes(t->n, t->first, t->bytes);
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct event *e = &t->event[i];

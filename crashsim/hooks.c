@@ -189,6 +189,7 @@ void hook_direct_stored(const void *ptr, uint64_t site)
 {
 	if (!ours(ptr, LINE_BYTES))
 		return;
+	hook_seen++;
 	hook_settle();
 	emit_parts(EV_STREAM, offset(ptr), LINE_BYTES, site, true);
 }
@@ -401,6 +402,7 @@ static bool atomic_begin(void *a, size_t n, bool locked, bool reads, uint64_t si
 			hook_order(EV_MFENCE, NULL, site);
 		return false;
 	}
+	hook_seen++;
 	hook_settle();
 	if (reads && stage == STAGE_RECOVER)
 		explore_read(offset(a), n);

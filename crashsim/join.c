@@ -16,12 +16,6 @@
 
 #include <string.h>
 
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-	h = (h ^ v) * 0x9e3779b97f4a7c15u;
-	return h ^ h >> 29;
-}
-
 /* It has decided stores of a page walker, of which there are only so many [R16]; or its groups are
  * tied to others: then nothing is forgotten. */
 static bool entangled(const struct open *o)
@@ -37,18 +31,18 @@ static bool entangled(const struct open *o)
 
 static uint64_t line_state(const struct open *o)
 {
-	uint64_t h = mix(11, o->set->line), decided = o->known & ~o->own;
+	uint64_t h = digest_mix(11, o->set->line), decided = o->known & ~o->own;
 	const unsigned char *home = region_base + (size_t)o->set->line * LINE_BYTES;
 
-	h = mix(h, decided);
+	h = digest_mix(h, decided);
 	for (unsigned i = 0; i < LINE_BYTES; i++) {
 		if (decided >> i & 1)
-			h = mix(h, (uint64_t)i << 8 | home[i]);
+			h = digest_mix(h, (uint64_t)i << 8 | home[i]);
 	}
 	for (uint32_t i = 0; i < o->set->n; i++) {
 		unsigned g = o->set->piece[i].group;
 
-		h = mix(h, (uint64_t)o->lo[g] << 16 | o->hi[g]);
+		h = digest_mix(h, (uint64_t)o->lo[g] << 16 | o->hi[g]);
 	}
 	return h;
 }
@@ -66,7 +60,7 @@ static uint64_t settle(struct open *o)
 
 void explore_join(uint64_t key)
 {
-	struct level *l = &ex.level[ex.at];
+	struct level *l = level_now();
 
 	if (options.no_prune || options.mode != MODE_LAZY || ex.following)
 		return;
@@ -81,7 +75,8 @@ void explore_join(uint64_t key)
 	ex.n_changed = 0;
 	if (ex.x->replay)
 		return;
-	key = mix(mix(mix(mix(key, l->serial), ex.stored), ex.decided), ex.walked);
+	key = digest_mix(digest_mix(digest_mix(digest_mix(key, l->serial), ex.stored), ex.decided),
+			 ex.walked);
 	/* decisions before l->changed are as before: this is the path that was here first */
 	if (!digest_add(&ex.joined, key) && l->taken >= l->changed) {
 		ex.result->pruned++;

@@ -239,21 +239,15 @@ static uint64_t value(const struct thread *t, struct litmus_expr e)
 /* R4: at most an aligned word at a time.  movdir64b: the line, R5. */
 static unsigned words_of(const struct thread *t, const struct litmus_ins *i, struct bytes part[])
 {
-	unsigned char all[8 * LITMUS_WORDS];
 	unsigned n = 0;
 
-	for (unsigned k = 0; k < i->n; k++) {
-		uint64_t v = value(t, i->value[k]);
-
-		for (unsigned b = 0; b < 8; b++)
-			all[8 * k + b] = (unsigned char)(v >> 8 * b);
-	}
 	for (unsigned b = 0; b < i->at.len; b++) {
 		unsigned off = i->at.off + b;
+		uint64_t word = value(t, i->value[b / 8]);
 
 		if (b == 0 || (off % 8 == 0 && i->op != LITMUS_DIRECT))
 			part[n++] = (struct bytes){ .off = (uint16_t)off };
-		part[n - 1].is[part[n - 1].len++] = all[b];
+		part[n - 1].is[part[n - 1].len++] = (unsigned char)(word >> b % 8 * 8);
 	}
 	return n;
 }

@@ -8,7 +8,7 @@
  * each word of a wide store [R4], and each mask of bits that a page walker may set [R16]; what they
  * have to do with each other: ties.c.  With line_order=free each word is by itself in any case.
  * persist=page: no flush counts, streamed words are taken to be in the page cache in the order of the
- * trace, and a sector is written as it is (ties.c, explore.c) [R17].
+ * trace, and a sector is written as it is (ties.c, choose.c) [R17].
  */
 #include "engine.h"
 

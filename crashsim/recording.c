@@ -62,18 +62,19 @@ const struct crashsim_workload *workload_named(const char *name)
 
 static void where_outside(const char *at, char *text, size_t size)
 {
-	const char *end = (const char *)region_base + region_bytes;
+	const char *first = (const char *)region_base, *end;
 
 	text[0] = 0;
-	if (!region_base)
+	if (!first)
 		return;
+	end = first + region_bytes;
 	if (at >= end && at < end + (1 << 20))
 		(void)snprintf(text, size,
 			       ": it touches what lies %zu bytes behind its buffer of %zu",
 			       (size_t)(at - end), region_bytes);
-	else if (at < (const char *)region_base && at >= (const char *)region_base - (1 << 20))
+	else if (at < first && at >= first - (1 << 20))
 		(void)snprintf(text, size, ": it touches what lies %zu bytes before its buffer",
-			       (size_t)((const char *)region_base - at));
+			       (size_t)(first - at));
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context)

@@ -147,7 +147,7 @@ static void reads_text(FILE *to, const struct story *s)
 		}
 		if (r->d.word == LINE_WORDS)
 			(void)fprintf(to, "    +0x%-6llx the whole line, content %u of %u: ",
-				      (unsigned long long)r->d.line * LINE_BYTES, r->d.chosen + 1,
+				      (unsigned long long)r->d.line * LINE_BYTES, r->d.chosen + 1u,
 				      r->d.options);
 		else
 			(void)fprintf(to, "    +0x%-6llx 0x%llx, %s: ",
@@ -268,7 +268,9 @@ void story_text(FILE *to, const struct story *s, const struct cause *c)
 		      s->w->name, s->f.id);
 	crash_text(to, s, "crash");
 	if (c->nothing_lost)
-		(void)fputs("  lost    nothing: recovery fails on what was durable\n", to);
+		(void)fputs(
+			"  lost    nothing: it fails with every store that the images of this crash can hold\n",
+			to);
 	else if (c->shrunk)
 		(void)fprintf(
 			to,

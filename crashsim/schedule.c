@@ -119,15 +119,17 @@ static void go_on_with(struct thread *to)
 		explore_back();
 }
 
-/* One of those that may run, other than `not`; NULL: none. */
-static struct thread *pick(const struct thread * not )
+/* One of those that may run, other than `but`; NULL: none. */
+static struct thread *pick(const struct thread *but)
 {
 	struct thread *can[THREADS_MAX];
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < sched.n; i++) {
-		if (sched.thread[i]->state == RUNS && sched.thread[i] != not )
-			can[n++] = sched.thread[i];
+		struct thread *t = sched.thread[i];
+
+		if (t != but && t->state == RUNS)
+			can[n++] = t;
 	}
 	return n ? can[n == 1 ? 0 : draw() % n] : NULL;
 }
@@ -299,7 +301,7 @@ bool threads_wait(const void *on, const char *what, bool timed, uint64_t site)
 	me->timed = timed;
 	me->timed_out = false;
 	to = somebody();
-	for (int i = 0; !to && i < 2000 && strangers(); i++) {
+	if (!to && strangers()) {
 		const struct timespec t = { .tv_nsec = 1000000 };
 
 		(void)syscall(SYS_nanosleep, &t, NULL);

@@ -340,7 +340,8 @@ static void one_record(struct building *b, const struct rec *r)
 		decision_seen(b, r);
 		break;
 	case REC_END:
-		(void)snprintf(s->f.what, sizeof(s->f.what), "%s", r->end.what);
+		if (r->end.what[0]) /* else it did not come again here: as it was recorded */
+			(void)snprintf(s->f.what, sizeof(s->f.what), "%s", r->end.what);
 		s->how = r->end.how;
 		break;
 	}

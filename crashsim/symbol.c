@@ -202,10 +202,9 @@ const char *symbol_source(const struct symbol *s, char *text, size_t size)
 	char *from;
 
 	text[0] = 0;
-	for (unsigned i = 0; f && i < s->line; i++) {
-		if (!fgets(text, (int)size, f))
-			text[0] = 0;
-	}
+	/* a line may be longer than the text */
+	for (unsigned left = s->line; f && left && fgets(text, (int)size, f);)
+		left -= strchr(text, '\n') || left == 1;
 	if (f)
 		(void)fclose(f);
 	from = text + strspn(text, " \t");

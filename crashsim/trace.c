@@ -48,6 +48,12 @@ bool trace_crash_point(const struct trace *t, size_t c)
 	case EV_STORE:
 	case EV_STREAM:
 		return options.persist == PERSIST_CACHE; /* a store is durable at once */
+	case EV_BEGIN:
+	case EV_NOTE: /* what is stored before is there without what the check is told */
+		if (c > 0 &&
+		    (t->event[c - 1].kind == EV_STORE || t->event[c - 1].kind == EV_STREAM))
+			return true;
+		/* fall through */
 	default:
 		return c > 0 && t->event[c - 1].kind == EV_RETURNED;
 	}

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* emmintrin -- see xmmintrin.h. */
+/* emmintrin -- see xmmintrin.h, which comes first: gcc's own xmmintrin.h includes this one, and the names
+ * below must not be macros before it has declared them. */
+#include <xmmintrin.h>
 #include_next <emmintrin.h>
 #ifndef CRASHSIM_SEEN_EMMINTRIN_H
 #define CRASHSIM_SEEN_EMMINTRIN_H

@@ -172,6 +172,11 @@ status 1 $c shrink "$($c run nested --json | jq -r '.failure[0].id')"
 has out 'shrunk  to the fewest lost stores that still fail'
 has out 'LOST .*+0x40 .*in recovery 1: cases.c'
 
+# ---- a return without a drain [R13]
+status 1 $c run undrained
+has out 'the store has returned, and it is lost'
+status 0 $c run drained
+
 # ---- the cause, and its proof
 status 1 $c run no_flush no_fence nested order --out reports
 cause() { # WORKLOAD MISSING PATTERN
@@ -181,7 +186,7 @@ cause() { # WORKLOAD MISSING PATTERN
 cause no_flush 'flush and fence' 'missing   a flush of the line at +0x40 after cases.c:[0-9]*, and a fence before cases.c:[0-9]*$'
 cause no_fence 'fence' 'missing   a fence before cases.c:'
 cause nested 'flush and fence' 'missing   a flush of the line at +0x40 after'
-cause order 'nothing' 'nothing: recovery fails on what was durable'
+cause order 'nothing' 'nothing: it fails with every store'
 status 1 $c run many --out reports
 expect "a fence that moves the failure" "$(jq .proof.moves reports/many-0.json)" true
 expect "proof at every crash point" "$(jq .proof.crash_points reports/no_flush-0.json)" 9

@@ -317,51 +317,46 @@ static uint64_t entry_at(uint64_t root, uint64_t va)
 	}
 }
 
-/* Each constant of the format, as a number. */
-static void test_bytes(void **state)
+static void superblock_bytes(uint64_t sb)
 {
-	uint64_t sb, records, lane, alpha = 0, first;
-	char text[17] = "";
-
-	(void)state;
-	need_place();
-	unpack();
-	file = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(file >= 0);
-	assert_int_equal(pread(file, text, 8, 0), 8);
-	assert_string_equal(text, "PMEMOBJ");
-	assert_int_equal(pread(file, text, 10, 4096), 10);
-	assert_string_equal(text, "libpmpt-1"); /* libpmemobj's layout */
-	sb = (at(0x1800, 8) + 63) & ~(uint64_t)63;
+	uint64_t records = at(sb + 56, 8), lane = at(sb + 64, 8);
+	char text[8];
 
 	assert_int_equal(pread(file, text, 8, (off_t)sb), 8);
 	assert_memory_equal(text, "libpmpt\0", 8);
-	assert_int_equal(at(sb + 8, 4), 1);               /* major */
-	assert_int_equal(at(sb + 12, 4), 0);              /* compat */
-	assert_int_equal(at(sb + 16, 4), 0);              /* incompat */
-	assert_int_equal(at(sb + 20, 4), 0);              /* ro_compat */
-	assert_int_not_equal(at(sb + 40, 8), 0);          /* salt */
-	assert_in_range(at(sb + 48, 8), 15 << 20, BYTES); /* pool_bytes */
-	records = at(sb + 56, 8);
-	lane = at(sb + 64, 8);
-	assert_int_equal(lane, records + 4096);                /* 16 records of 256 bytes */
-	assert_int_equal(at(sb + 72, 8), lane + 2 * 16384);    /* bulk lane */
-	assert_int_equal(at(sb + 80, 4), 16);                  /* spaces */
-	assert_int_equal(at(sb + 84, 4), 2);                   /* lanes */
-	assert_int_equal(at(sb + 88, 4), 128);                 /* lines of a half */
-	assert_int_equal(at(sb + 92, 4), 256);                 /* lines of the bulk lane */
-	assert_int_not_equal(at(sb + 3584, 8), 0);             /* checkpoint_lsn */
-	assert_true(at(sb + 3648, 8) > (uint64_t)1 << 32);     /* lsn_limit */
-	assert_int_not_equal(at(sb + 3712, 8), 0);             /* bulk_from: it was open */
-	assert_int_equal(at(sb + 3776, 8), 1);                 /* n_extents */
-	first = (at(sb + 4096 + 8, 8) + P2M - 1) & ~(P2M - 1); /* extent 0's offset */
+	assert_int_equal(at(sb + 8, 4), 1);                 /* major */
+	assert_int_equal(at(sb + 12, 4), 0);                /* compat */
+	assert_int_equal(at(sb + 16, 4), 0);                /* incompat */
+	assert_int_equal(at(sb + 20, 4), 0);                /* ro_compat */
+	assert_int_not_equal(at(sb + 40, 8), 0);            /* salt */
+	assert_in_range(at(sb + 48, 8), 15 << 20, BYTES);   /* pool_bytes */
+	assert_int_equal(lane, records + 4096);             /* 16 records of 256 bytes */
+	assert_int_equal(at(sb + 72, 8), lane + 2 * 16384); /* bulk lane */
+	assert_int_equal(at(sb + 80, 4), 16);               /* spaces */
+	assert_int_equal(at(sb + 84, 4), 2);                /* lanes */
+	assert_int_equal(at(sb + 88, 4), 128);              /* lines of a half */
+	assert_int_equal(at(sb + 92, 4), 256);              /* lines of the bulk lane */
+	assert_int_not_equal(at(sb + 3584, 8), 0);          /* checkpoint_lsn */
+	assert_true(at(sb + 3648, 8) > (uint64_t)1 << 32);  /* lsn_limit */
+	assert_int_not_equal(at(sb + 3712, 8), 0);          /* bulk_from: it was open */
+	assert_int_equal(at(sb + 3776, 8), 1);              /* n_extents */
+}
 
+static void extent_bytes(uint64_t sb, uint64_t first)
+{
 	assert_int_equal(at(first, 8), 0x746e747874706d70u); /* header: "pmptxtnt" */
 	assert_int_equal(at(first + 8, 8), first >> 12);
 	assert_int_equal(at(first + 32, 8), 0); /* index */
 	assert_int_equal(at(first + 40, 8), at(sb + 40, 8));
 	assert_int_equal(at(first + 4096, 8), (uint64_t)3 << 32 | 1); /* reserved, count 1 */
-	assert_int_equal(records, first + 4096 * (1 + (at(first + 16, 8) + 511) / 512));
+	assert_int_equal(at(sb + 56, 8), first + 4096 * (1 + (at(first + 16, 8) + 511) / 512));
+}
+
+/* "alpha": its record, its tables. */
+static void space_bytes(uint64_t records, uint64_t first)
+{
+	uint64_t alpha = 0;
+	char text[17] = "";
 
 	for (unsigned i = 0; i < 16; i++) { /* records */
 		assert_int_equal(pread(file, text, 16, (off_t)(records + 256 * i + 80)), 16);
@@ -375,11 +370,38 @@ static void test_bytes(void **state)
 	assert_int_equal(entry_at(alpha, 2 * P1G), 0x600495);       /* EXT PS PCD U P */
 	assert_int_equal(entry_at(alpha, 0) & ~(uint64_t)0x000ffffffffff000,
 			 0x8000000000000003); /* NX W P */
+}
 
+static void bulk_bytes(uint64_t sb)
+{
 	/* the bulk lane's first line: LSN bulk_from; RUN or WORDS, flag 2 */
 	assert_int_equal(at(at(sb + 72, 8), 8), at(sb + 3712, 8));
 	assert_in_range(at(at(sb + 72, 8) + 8, 1), 1, 2);
 	assert_int_equal(at(at(sb + 72, 8) + 9, 1), 2);
+}
+
+/* Each constant of the format, as a number. */
+static void test_bytes(void **state)
+{
+	uint64_t sb, first;
+	char text[17] = "";
+
+	(void)state;
+	need_place();
+	unpack();
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(file >= 0);
+	assert_int_equal(pread(file, text, 8, 0), 8);
+	assert_string_equal(text, "PMEMOBJ");
+	assert_int_equal(pread(file, text, 10, 4096), 10);
+	assert_string_equal(text, "libpmpt-1"); /* libpmemobj's layout */
+	sb = (at(0x1800, 8) + 63) & ~(uint64_t)63;
+	first = (at(sb + 4096 + 8, 8) + P2M - 1) & ~(P2M - 1); /* extent 0's offset */
+
+	superblock_bytes(sb);
+	extent_bytes(sb, first);
+	space_bytes(at(sb + 56, 8), first);
+	bulk_bytes(sb);
 	(void)close(file);
 }
 

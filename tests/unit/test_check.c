@@ -140,10 +140,8 @@ static void test_space(void **state)
 
 	(void)state;
 	image_make(&im);
-	uint64_t r0 = region_off(&im.rg, &im.record[0]), r1 = r0 + 256, r2 = r0 + 512,
-		 r3 = r0 + 768;
-	uint64_t root = offsetof(struct space_record, root),
-		 name = offsetof(struct space_record, name);
+	uint64_t r0 = region_off(&im.rg, &im.record[0]), r2 = r0 + 512, r3 = r0 + 768,
+		 root = offsetof(struct space_record, root);
 	const struct breaker b[] = {
 		{ "reserved word", { { r0 + 248, 1 } }, "space", r0 + 248, NULL },
 		{ "reserved word of a free record", { { r3 + 144, 1 } }, "space", r3 + 144, NULL },
@@ -171,31 +169,36 @@ static void test_space(void **state)
 		  "space",
 		  r3 + root,
 		  NULL },
-		{ "name of a free record", { { r3 + name, 'x' } }, "space", r3 + name, NULL },
-		{ "name of a deleted space", { { r2 + name, 'x' } }, "space", r2 + name, NULL },
-		{ "no name", { { r0 + name, 0 } }, "space", r0 + name, NULL },
+	};
+	RUN(&im, b);
+	image_free(&im);
+}
+
+static void test_space_name(void **state)
+{
+	struct image im;
+
+	(void)state;
+	image_make(&im);
+	uint64_t name = region_off(&im.rg, &im.record[0]) + offsetof(struct space_record, name);
+	const struct breaker b[] = {
+		{ "name of a free record", { { name + 768, 'x' } }, "space", name + 768, NULL },
+		{ "name of a deleted space", { { name + 512, 'x' } }, "space", name + 512, NULL },
+		{ "no name", { { name, 0 } }, "space", name, NULL },
 		{ "name with a control character",
-		  { { r0 + name, word8("al\tpha") } },
+		  { { name, word8("al\tpha") } },
 		  "space",
-		  r0 + name,
+		  name,
 		  NULL },
-		{ "name cut in a character",
-		  { { r0 + name, word8("alph\xc3") } },
-		  "space",
-		  r0 + name,
-		  NULL },
+		{ "name cut in a character", { { name, word8("alph\xc3") } }, "space", name, NULL },
 		{ "name with a surrogate",
-		  { { r0 + name, word8("\xed\xa0\x80") } },
+		  { { name, word8("\xed\xa0\x80") } },
 		  "space",
-		  r0 + name,
+		  name,
 		  NULL },
-		{ "name in a longer form",
-		  { { r0 + name, word8("\xc0\xaf") } },
-		  "space",
-		  r0 + name,
-		  NULL },
-		{ "name twice", { { r1 + name, word8("alpha") } }, "space", r1 + name, NULL },
-		{ "bytes behind the name", { { r0 + name + 56, 1 } }, "space", r0 + name, NULL },
+		{ "name in a longer form", { { name, word8("\xc0\xaf") } }, "space", name, NULL },
+		{ "name twice", { { name + 256, word8("alpha") } }, "space", name + 256, NULL },
+		{ "bytes behind the name", { { name + 56, 1 } }, "space", name, NULL },
 	};
 	RUN(&im, b);
 	image_free(&im);
@@ -208,11 +211,9 @@ static void test_entry(void **state)
 	(void)state;
 	image_make(&im);
 	uint64_t e4 = image_entry(im.a[4], 0), e3 = image_entry(im.a[3], 0),
-		 e1 = image_entry(im.a[1], 3), f4 = image_entry(im.a[4], 9),
-		 f3 = image_entry(im.a[3], 9), f2 = image_entry(im.a[2], 9),
-		 f1 = image_entry(im.a[1], 99), ext = image_entry(im.a[2], 2);
-	uint64_t link3 = im.a[3] << 12 | ENTRY_LINK, link2 = im.a[2] << 12 | ENTRY_LINK,
-		 free = im.next;
+		 e1 = image_entry(im.a[1], 3), f1 = image_entry(im.a[1], 99),
+		 ext = image_entry(im.a[2], 2);
+	uint64_t link3 = im.a[3] << 12 | ENTRY_LINK, link2 = im.a[2] << 12 | ENTRY_LINK;
 	uint64_t leaf = atomic_load(image_word(&im, e1)), big = atomic_load(image_word(&im, ext));
 	const struct breaker b[] = {
 		{ "NX in a link", { { e4, link3 | ENTRY_NX } }, "entry", e4, NULL },
@@ -228,6 +229,21 @@ static void test_entry(void **state)
 		  NULL },
 		{ "not present, not 0", { { f1, (uint64_t)1 << 57 } }, "entry", f1, NULL },
 		{ "a huge page that is not aligned", { { ext, big + 4096 } }, "entry", ext, NULL },
+	};
+	RUN(&im, b);
+	image_free(&im);
+}
+
+static void test_entry_target(void **state)
+{
+	struct image im;
+
+	(void)state;
+	image_make(&im);
+	uint64_t f4 = image_entry(im.a[4], 9), f3 = image_entry(im.a[3], 9),
+		 f2 = image_entry(im.a[2], 9), f1 = image_entry(im.a[1], 99);
+	uint64_t link2 = im.a[2] << 12 | ENTRY_LINK, free = im.next;
+	const struct breaker b[] = {
 		{ "a leaf into a reserved frame",
 		  { { f1, (uint64_t)2 << 20 | ENTRY_P } },
 		  "entry",
@@ -268,20 +284,22 @@ static void test_entry(void **state)
 	image_free(&im);
 }
 
-static void test_counts(void **state)
+/* At rest: what lines aim at is no matter. */
+static void image_at_rest(struct image *im)
+{
+	image_make(im);
+	atomic_store(&im->sb->checkpoint_lsn, IMAGE_LIMIT - 1);
+}
+
+static void test_descriptor(void **state)
 {
 	struct image im;
 
 	(void)state;
-	image_make(&im);
-	/* at rest: what lines aim at is no matter */
-	atomic_store(&im.sb->checkpoint_lsn, IMAGE_LIMIT - 1);
+	image_at_rest(&im);
 	uint64_t data = image_desc(&im, im.data), table = image_desc(&im, im.a[1]),
-		 free = image_desc(&im, im.next), shared = image_desc(&im, im.shared),
-		 huge = image_desc(&im, im.huge + 77), freed = image_desc(&im, im.freed),
-		 first1 = region_extent(&im.rg, 1)->first,
+		 free = image_desc(&im, im.next), first1 = region_extent(&im.rg, 1)->first,
 		 behind = image_desc(&im, first1) + 8 * (1024 - 8);
-	uint64_t again = image_entry(im.a[2], 9), link1 = im.a[1] << 12 | ENTRY_LINK;
 	const struct breaker b[] = {
 		{ "zero bits",
 		  { { data, desc_make(DESC_DATA, 1) | (uint64_t)1 << 63 } },
@@ -326,6 +344,21 @@ static void test_counts(void **state)
 		  image_desc(&im, first1),
 		  NULL },
 		{ "a frame that is none", { { behind, 1 } }, "descriptor", behind, NULL },
+	};
+	RUN(&im, b);
+	image_free(&im);
+}
+
+static void test_reachable(void **state)
+{
+	struct image im;
+
+	(void)state;
+	image_at_rest(&im);
+	uint64_t data = image_desc(&im, im.data), table = image_desc(&im, im.a[1]),
+		 free = image_desc(&im, im.next), freed = image_desc(&im, im.freed),
+		 behind = image_desc(&im, region_extent(&im.rg, 1)->first) + 8 * (1024 - 8);
+	const struct breaker b[] = {
 		{ "a leaked data frame", { { free, desc_make(DESC_DATA, 1) } }, "F3", free, NULL },
 		{ "a leaked table", { { freed, desc_make(DESC_TABLE, 1) } }, "F3", freed, NULL },
 		{ "a leak in the second extent",
@@ -345,6 +378,21 @@ static void test_counts(void **state)
 		  "F3",
 		  free,
 		  NULL },
+	};
+	RUN(&im, b);
+	image_free(&im);
+}
+
+static void test_counts(void **state)
+{
+	struct image im;
+
+	(void)state;
+	image_at_rest(&im);
+	uint64_t data = image_desc(&im, im.data), table = image_desc(&im, im.a[1]),
+		 shared = image_desc(&im, im.shared), huge = image_desc(&im, im.huge + 77);
+	uint64_t again = image_entry(im.a[2], 9), link1 = im.a[1] << 12 | ENTRY_LINK;
+	const struct breaker b[] = {
 		{ "a count too large", { { data, desc_make(DESC_DATA, 2) } }, "F4", data, NULL },
 		{ "a count too small",
 		  { { shared, desc_make(DESC_DATA, 1) } },
@@ -408,7 +456,11 @@ int main(void)
 		cmocka_unit_test(test_superblock),
 		cmocka_unit_test(test_superblock_sealed),
 		cmocka_unit_test(test_space),
+		cmocka_unit_test(test_space_name),
 		cmocka_unit_test(test_entry),
+		cmocka_unit_test(test_entry_target),
+		cmocka_unit_test(test_descriptor),
+		cmocka_unit_test(test_reachable),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_memory),
 	};

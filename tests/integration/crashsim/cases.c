@@ -22,6 +22,27 @@ struct pool {
 static void flush(const void *p) { crashsim_clwb(p); }
 static void fence(void) { crashsim_sfence(); }
 
+/* ---- a return without a drain: clflush alone may still wait for its store [R13] ------------------- */
+
+static void word_run(uint64_t *word, int drains)
+{
+	crashsim_begin(0);
+	*word = 1;
+	crashsim_clflush(word);
+	if (drains)
+		fence();
+	crashsim_returned(0);
+}
+static void undrained_run(void *pm) { word_run(pm, 0); }
+static void drained_run(void *pm) { word_run(pm, 1); }
+static void word_check(void *pm)
+{
+	if (crashsim_state(0) == CRASHSIM_RETURNED && !*(uint64_t *)pm)
+		crashsim_fail("the store has returned, and it is lost");
+}
+CRASHSIM_WORKLOAD(undrained, .bytes = 64, .run = undrained_run, .check = word_check)
+CRASHSIM_WORKLOAD(drained, .bytes = 64, .run = drained_run, .check = word_check)
+
 /* ---- a list: each node is to be durable before its link --------------------------------------------- */
 
 enum how { GOOD, NO_FLUSH, NO_FENCE };
