@@ -94,6 +94,71 @@ examples() { # compiler
 	cd "$top"
 }
 
+# ---- each header of intrinsics alone and behind any other; atomics alone; a struct assignment is no order of its members
+edges() { # compiler
+	cd "$tmp"
+	for one in emmintrin xmmintrin immintrin x86intrin; do
+		for two in emmintrin xmmintrin immintrin x86intrin; do
+			printf '#include <crashsim.h>\n#include <%s.h>\n#include <%s.h>\n%s\n' $one $two \
+				'static void run(void *p) { *(int *)p = 1; _mm_clflush(p); _mm_sfence(); } CRASHSIM_WORKLOAD(w, .bytes = 64, .run = run)' > inc.c
+			CRASHSIM_CC=$1 crashsim-cc -c -o inc.o inc.c || fail "$1: $one.h, then $two.h"
+		done
+	done
+	cat > edge.c <<'END'
+#include <crashsim.h>
+#include <stdatomic.h>
+
+struct record {
+	uint64_t key, value, crc, valid;
+};
+
+static void atomic_run(void *pm)
+{
+	_Atomic uint64_t *word = pm;
+
+	atomic_store_explicit(&word[0], 1, memory_order_release);
+	atomic_store_explicit(&word[8], 1, memory_order_release);
+	CRASHSIM_SFENCE();
+}
+static void atomic_check(void *pm)
+{
+	_Atomic uint64_t *word = pm;
+
+	if (word[8] && !word[0])
+		crashsim_fail("the second without the first");
+}
+CRASHSIM_WORKLOAD(atomics, .bytes = 128, .run = atomic_run, .check = atomic_check)
+
+static void assign_run(void *pm)
+{
+	struct record r;
+
+	r.key = 7;
+	r.value = 8;
+	r.crc = 15;
+	r.valid = 1;
+	*(struct record *)pm = r;
+	CRASHSIM_CLWB(pm);
+	CRASHSIM_SFENCE();
+}
+static void assign_check(void *pm)
+{
+	struct record *r = (struct record *)pm;
+
+	if (r->valid && (r->key != 7 || r->value != 8 || r->crc != 15))
+		crashsim_fail("torn");
+}
+CRASHSIM_WORKLOAD(assigned, .bytes = 64, .run = assign_run, .check = assign_check)
+END
+	for level in -O1 -O2; do
+		CRASHSIM_CC=$1 crashsim-cc $level -o edge edge.c
+		! ./edge run atomics > edge.out 2>&1 && grep -q 'second without' edge.out || { cat edge.out; fail "$1 $level: atomics alone"; }
+		[ "$1" != gcc ] || ! ./edge run assigned > edge.out 2>&1 || fail "$1 $level: a torn struct assignment passes"
+		! ./edge run assigned --line-order free > edge.out 2>&1 || fail "$1 $level: --line-order free finds no torn record"
+	done
+	cd "$top"
+}
+
 # ---- threads: the same seed gives the same trace in another process; a deadlock is named
 threads() {
 	cd "$tmp"
@@ -601,6 +666,8 @@ clang=$!
 (examples gcc)
 tutorial
 wait $clang
+edges gcc
+edges clang
 pmem
 library
 copies
