@@ -6,7 +6,8 @@
  *		store by store, as long as recovery still fails in the same words (delta debugging:
  *		Zeller, Hildebrandt 2002).  Of each set a single image is left at the crash of run;
  *		crashes inside recovery are explored anew.
- * PROOF	A flush after the lost stores, a fence before the first store that survived (or before
+ * PROOF	(--persist page: an msync of the pages of the lost stores in the place of the fence.)
+ *		A flush after the lost stores, a fence before the first store that survived (or before
  *		the return), or both, are put into the recording, and into recovery where it has the same
  *		sites; the crash point is explored anew.  What makes all of its failures vanish was
  *		missing.
@@ -262,6 +263,7 @@ static bool is_lost(const struct happening *h)
 static struct trace patched(const struct trace *t, const struct patch *p, size_t *at)
 {
 	struct trace to = { .bytes = t->bytes, .first = t->first };
+	struct patch_pages pages = { .n = 0 };
 	size_t was = *at;
 
 	for (size_t i = 0; i < t->n; i++) {
@@ -272,12 +274,20 @@ static struct trace patched(const struct trace *t, const struct patch *p, size_t
 
 		if (patch_fence(p, e, i ? e - 1 : NULL)) {
 			extra.kind = EV_SFENCE;
-			trace_add(&to, extra);
+			if (!p->msync)
+				trace_add(&to, extra);
+			extra.kind = EV_MSYNC;
+			for (; p->msync && pages.n; pages.n--) {
+				extra.off = pages.page[pages.n - 1];
+				trace_add(&to, extra);
+			}
+			extra.off = e->off & ~(uint64_t)(LINE_BYTES - 1);
 		}
 		if (i == was)
 			*at = to.n;
 		trace_add(&to, *e);
-		if (patch_flush(p, e)) {
+		patch_page(p, e, &pages);
+		if (!p->msync && patch_flush(p, e)) {
 			extra.kind = EV_CLWB;
 			trace_add(&to, extra);
 		}
@@ -320,7 +330,8 @@ static void explore_patched(struct search *q, bool all, struct result *r)
 	for (size_t i = 0; i < r->n_failures && all; i++) {
 		size_t c = r->failure[i].crash_point;
 
-		if (c < t.n && !t.event[c].site && t.event[c].kind == EV_SFENCE &&
+		if (c < t.n && !t.event[c].site &&
+		    (t.event[c].kind == EV_SFENCE || t.event[c].kind == EV_MSYNC) &&
 		    !strcmp(r->failure[i].what, q->s->f.what))
 			q->c->moves = true;
 	}
@@ -413,6 +424,31 @@ static size_t too_early(const struct story *s)
 	return SIZE_MAX;
 }
 
+/* An operation under way at the crash whose return may have come before it, because its thread had
+ * not drained [R13]: the event of that return.  SIZE_MAX: none. */
+static size_t returns_ahead(const struct story *s)
+{
+	const struct trace *t = s->t;
+	size_t c = s->f.crash_point;
+	unsigned char op[256];
+	uint64_t note[64];
+
+	ops_at(t, c, op, note);
+	for (size_t i = c; i < t->n && t->event[i].kind != EV_AGAIN; i++) {
+		const struct event *e = &t->event[i];
+
+		if (e->kind != EV_RETURNED || op[e->value % 256] != CRASHSIM_HAS_RETURNED)
+			continue;
+		for (size_t k = 0; k < s->n; k++) {
+			const struct happening *h = &s->event[k];
+
+			if (!h->phase && is_lost(h) && h->e.thread == e->thread)
+				return i;
+		}
+	}
+	return SIZE_MAX;
+}
+
 /* The fence that would have drained a flush of the lost stores. */
 static size_t fence_between(const struct story *s, size_t end)
 {
@@ -458,15 +494,16 @@ static bool try_patch(struct search *q, enum missing what, const struct patch *a
 	return how < 0;
 }
 
-static void missing(struct search *q)
+/* A fence before the return, or before the event fence_at. */
+static bool missing_before(struct search *q)
 {
 	struct cause *c = q->c;
 	struct patch all;
-	bool over;
+	bool fence = c->fence_at != SIZE_MAX || c->return_at != SIZE_MAX;
 
-	c->fence_at = too_early(q->s);
-	sites_lost(q);
-	c->drained_at = fence_between(q->s, c->fence_at);
+	c->patch.fence_before = 0;
+	c->patch.fence_before_return = c->return_at != SIZE_MAX;
+	c->patch.msync = options.persist == PERSIST_PAGE;
 	if (c->fence_at != SIZE_MAX) {
 		const struct event *e = &q->s->event[c->fence_at].e;
 
@@ -476,10 +513,31 @@ static void missing(struct search *q)
 			c->patch.fence_before = e->site;
 	}
 	all = c->patch;
-	over = (c->fence_at != SIZE_MAX && try_patch(q, MISSING_FENCE, &all, false, true)) ||
+	if (all.msync)
+		return all.n_flush && fence && try_patch(q, MISSING_MSYNC, &all, true, true);
+	return (fence && try_patch(q, MISSING_FENCE, &all, false, true)) ||
 	       (all.n_flush && try_patch(q, MISSING_FLUSH, &all, true, false)) ||
-	       (all.n_flush && c->fence_at != SIZE_MAX &&
-		try_patch(q, MISSING_BOTH, &all, true, true));
+	       (all.n_flush && fence && try_patch(q, MISSING_BOTH, &all, true, true));
+}
+
+static void missing(struct search *q)
+{
+	struct cause *c = q->c;
+	size_t ahead = returns_ahead(q->s);
+	bool over;
+
+	c->fence_at = too_early(q->s);
+	sites_lost(q);
+	c->drained_at = fence_between(q->s, c->fence_at);
+	if (c->fence_at == SIZE_MAX)
+		c->return_at = ahead;
+	over = missing_before(q);
+	if (!over && c->missing == MISSING_UNKNOWN && ahead != SIZE_MAX &&
+	    c->return_at == SIZE_MAX) {
+		c->fence_at = SIZE_MAX;
+		c->return_at = ahead;
+		over = missing_before(q);
+	}
 	if (!over && c->missing == MISSING_UNKNOWN)
 		c->missing = MISSING_NOTHING;
 }
@@ -488,7 +546,7 @@ void cause_find(struct story *s, struct cause *c, double seconds)
 {
 	struct search q = { .s = s, .c = c, .deadline = now_s() + seconds };
 
-	*c = (struct cause){ .fence_at = SIZE_MAX, .drained_at = SIZE_MAX };
+	*c = (struct cause){ .fence_at = SIZE_MAX, .drained_at = SIZE_MAX, .return_at = SIZE_MAX };
 	if (s->how != REPLAY_FAILS || options.mode == MODE_EAGER)
 		return;
 	if (strstr(s->f.what, "recovery hangs")) /* each test would wait as long */

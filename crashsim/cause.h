@@ -12,6 +12,7 @@ enum missing {
 	MISSING_FLUSH,
 	MISSING_BOTH,
 	MISSING_NOTHING, /* no flush and no fence helps: the order or the content of stores is wrong */
+	MISSING_MSYNC,
 };
 
 struct cause {
@@ -24,6 +25,8 @@ struct cause {
 	/* Of the patch, in the story: a lost store by each site; what the fence goes before; the fence
 	 * that was there already, SIZE_MAX: none. */
 	size_t flush_at[PATCH_SITES], fence_at, drained_at;
+	/* The fence goes before this return, an event of the recording behind the crash; SIZE_MAX: not so */
+	size_t return_at;
 	/* The proof: the crash point explored with the patch. */
 	uint64_t executions;
 	double images_log10;

@@ -16,7 +16,7 @@ CS_INSTRUMENT += $(if $(findstring clang,$(CC)),-mllvm -tsan-instrument-read-bef
 # The engine has a function of the name replay, too.
 CS_PMPT	    := -O2 -fno-optimize-sibling-calls -Dreplay=replay_log -DPMPT_TEST -DPMPT_MEM_LIBC -Itests/support -Itests/crash
 # Functions of the library that pm_bridge.c and actors.c stand before.
-CS_WRAP	    := $(foreach f,pm_flush pm_stream pm_stream_zero pm_fence pm_persist line_valid replay_log \
+CS_WRAP	    := $(foreach f,pm_flush pm_stream pm_stream_zero pm_fence pm_persist msync line_valid replay_log \
 	pthread_mutex_lock sched_yield __tsan_atomic32_load,-Wl,--wrap=$(f))
 CS_LIB_OBJ  := $(LIB_SRC:%.c=$(CS_DIR)/seen/%.o)
 CS_LOAD_OBJ := $(CS_LOADS:%.c=$(CS_DIR)/seen/%.o)
@@ -35,9 +35,12 @@ $(BUILD)/libcrashsim.a: $(CS_OBJ)
 $(BUILD)/crashsim: $(CS_DIR)/crashsim/main.o $(BUILD)/libcrashsim.a $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/jemalloc.o
 	$(CC) $(LDFLAGS) $(CS_WRAP) -o $@ $(CS_DIR)/crashsim/main.o $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/libcrashsim.a $(BUILD)/jemalloc.o $(LDLIBS) -ldl -lm
 
+# The model alone, for the test that compares its images with those of tests/crash/enumerate.c.
+$(BUILD)/test/crash/test_against_crashsim: $(patsubst %,$(CS_DIR)/crashsim/%.o,model ties ahead trace)
+
 # ---- for users' programs: crashsim-cc and what it needs.  Only names that a program may know stay visible in the library.
 CS_LIBS	  := -lpthread -ldl -lm
-CS_VISIBLE := crashsim_* __tsan_* pmem_* pthread_* sem_* main mmap mmap64 munmap msync fsync fdatasync open open64 openat openat64 creat \
+CS_VISIBLE := crashsim_* __wrap_* __tsan_* pmem_* pthread_* sem_* main mmap mmap64 munmap msync fsync fdatasync open open64 openat openat64 creat \
 	sched_yield usleep sleep nanosleep clock_nanosleep poll flock time getrandom getentropy thrd_* mtx_* cnd_* call_once
 CS_SEEN	  := $(wildcard crashsim/seen/*.h)
 CS_USER	  := $(CS_DIR)/libcrashsim.a $(CS_DIR)/include/crashsim.h $(BUILD)/crashsim-cc $(BUILD)/crashsim-c++

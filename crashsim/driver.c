@@ -275,6 +275,7 @@ static void trace_numbers(const struct trace *t, struct result *r)
 		case EV_MFENCE:
 		case EV_MSYNC:
 			r->trace_fences++;
+			r->trace_msyncs += e->kind == EV_MSYNC;
 			break;
 		default:
 			break;

@@ -37,6 +37,7 @@
 #define LINE_BYTES 64u
 #define LINE_SHIFT 6
 #define LINE_WORDS 8u
+#define PAGE_BYTES 4096u /* the kernel writes whole ones */
 
 /* ---- switches of the model ------------------------------------------------------------------- */
 
@@ -263,6 +264,7 @@ struct result {
 	size_t n_failures;
 	struct failure *failure;
 	size_t trace_events, trace_stores, trace_lines, trace_flushes, trace_fences, threads;
+	size_t trace_msyncs; /* among the fences */
 };
 
 #endif

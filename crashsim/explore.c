@@ -288,6 +288,9 @@ bool explore_lazy(const struct image_set *set, size_t crash_in)
 			failure_fill(ex.x->now, ex.what);
 			go_on = ex.x->failed(ex.x->ctx, ex.x->now);
 		}
+		if (ex.x->replay && !ex.x->guide && ex.at + 1 == ex.x->replay->phases &&
+		    ex.n_decisions + l->taken < ex.x->replay->n_decisions)
+			ex.x->misfit = true; /* choices are left over */
 		if (go_on)
 			go_on = explore_nested(l);
 		if (ex.x->replay)

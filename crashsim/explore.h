@@ -33,7 +33,13 @@ struct patch {
 	size_t n_flush;
 	uint64_t fence_before; /* sfence before each store at this site; 0: none */
 	bool fence_before_return;
+	bool msync; /* instead: where a fence goes, an msync of the pages of flush_after's stores */
 };
+struct patch_pages { /* stored to since the last msync, by those stores */
+	uint64_t page[PATCH_SITES];
+	size_t n;
+};
+void patch_page(const struct patch *p, const struct event *e, struct patch_pages *to);
 /* last: the event before it, or NULL; nothing goes between the pieces of a store. */
 bool patch_fence(const struct patch *p, const struct event *e, const struct event *last);
 bool patch_flush(const struct patch *p, const struct event *e);

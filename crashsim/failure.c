@@ -136,6 +136,21 @@ static const char *choices_parse(const char *s, struct failure *f)
 	return NULL;
 }
 
+/* What was read must be all that is written. */
+static const char *as_written(const char *id, uint64_t digest, const struct failure *f)
+{
+	static char what[sizeof(f->id) + 60];
+	char again[sizeof(f->id)];
+
+	if (f->by_path)
+		return NULL;
+	failure_id(f, digest, again, sizeof(again));
+	if (!strcmp(id, again))
+		return NULL;
+	(void)snprintf(what, sizeof(what), "it does not fit: that path is written '%s'", again);
+	return what;
+}
+
 const char *failure_parse(const char *id, const struct trace *t, struct failure *f)
 {
 	static char what[256];
@@ -171,9 +186,12 @@ const char *failure_parse(const char *id, const struct trace *t, struct failure 
 			return "it has more crashes than crashsim explores in a row";
 		f->crash_in[f->phases++] = strtoul(end + 1, &end, 10);
 	}
-	if (*end == '-')
-		return choices_parse(end + 1, f);
-	return *end ? "it does not end where it should" : NULL;
+	if (*end == '-') {
+		const char *wrong = choices_parse(end + 1, f);
+
+		return wrong ? wrong : as_written(id, digest, f);
+	}
+	return *end ? "it does not end where it should" : as_written(id, digest, f);
 }
 
 /* ---- replay -------------------------------------------------------------------------------------- */

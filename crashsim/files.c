@@ -82,6 +82,20 @@ static void remove_made(void)
 	n_made = 0;
 }
 
+void files_made_anew(void)
+{
+	for (unsigned i = 0; i < n_made; i++) {
+		struct file *f =
+			file_of(&(struct stat){ .st_dev = made[i].dev, .st_ino = made[i].ino });
+		struct stat st;
+
+		if (!f || stat(made[i].path, &st))
+			continue;
+		f->dev = made[i].dev = st.st_dev;
+		f->ino = made[i].ino = st.st_ino;
+	}
+}
+
 /* Not where a recovery has called exit(): others are still at work on the file. */
 static void remove_at_exit(void)
 {

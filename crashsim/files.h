@@ -10,6 +10,8 @@
  * on: the workload names no buffer (bytes 0). */
 void files_begin(bool on);
 bool files_on(void);
+/* Another process has recorded once more: the files that it made have taken the place of ours. */
+void files_made_anew(void);
 /* Contents as they are on disk, once more. */
 void files_reload(void);
 /* msync or its like has written back [addr, addr + len). */

@@ -153,23 +153,46 @@ void crash_here(void)
 static void written_patched(const struct event *e)
 {
 	static struct event last;
+	static struct patch_pages pages;
 	const struct patch *p = ex.x->patch;
 	struct event extra = { .off = e->off & ~(uint64_t)(LINE_BYTES - 1),
 			       .len = LINE_BYTES,
 			       .thread = e->thread };
 
 	ex.x->patch = NULL;
+	if (!level_now()->events) /* another execution */
+		pages.n = 0;
 	if (patch_fence(p, e, &last)) {
 		extra.kind = EV_SFENCE;
-		explore_written(&extra);
+		if (!p->msync)
+			explore_written(&extra);
+		for (; p->msync && pages.n; pages.n--)
+			explore_written(&(struct event){ .kind = EV_MSYNC,
+							 .off = pages.page[pages.n - 1],
+							 .len = 1,
+							 .thread = e->thread });
 	}
 	explore_written(e);
-	if (patch_flush(p, e)) {
+	patch_page(p, e, &pages);
+	if (!p->msync && patch_flush(p, e)) {
 		extra.kind = EV_CLWB;
 		explore_written(&extra);
 	}
 	last = *e;
 	ex.x->patch = p;
+}
+
+void patch_page(const struct patch *p, const struct event *e, struct patch_pages *to)
+{
+	uint64_t page = e->off & ~(uint64_t)(PAGE_BYTES - 1);
+	size_t k = 0;
+
+	if (!p->msync || !patch_flush(p, e))
+		return;
+	while (k < to->n && to->page[k] != page)
+		k++;
+	if (k == to->n && k < PATCH_SITES)
+		to->page[to->n++] = page;
 }
 
 bool patch_fence(const struct patch *p, const struct event *e, const struct event *last)

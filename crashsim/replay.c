@@ -191,7 +191,7 @@ int command_replay(int argc, char **argv)
 {
 	struct named n;
 	struct story s;
-	struct cause none = { .fence_at = SIZE_MAX };
+	struct cause none = { .fence_at = SIZE_MAX, .return_at = SIZE_MAX };
 	int rc = take_operand("replay", argc, argv, &n);
 
 	if (rc)

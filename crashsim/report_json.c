@@ -187,8 +187,8 @@ static void reads_json(FILE *to, const struct story *s)
 
 static void cause_json(FILE *to, const struct story *s, const struct cause *c)
 {
-	static const char *const missing[] = { "unknown", "fence", "flush", "flush and fence",
-					       "nothing" };
+	static const char *const missing[] = { "unknown",         "fence",   "flush",
+					       "flush and fence", "nothing", "msync" };
 	char *words = NULL;
 	size_t size;
 	FILE *memory = open_memstream(&words, &size);

@@ -393,14 +393,14 @@ static void draw_missing(struct picture *p)
 
 	if (c->missing == MISSING_UNKNOWN || c->missing == MISSING_NOTHING)
 		return;
-	for (size_t k = 0; k < c->patch.n_flush; k++)
+	for (size_t k = 0; k < c->patch.n_flush && !c->patch.msync; k++)
 		draw_missing_flush(p, k);
 	if (c->missing == MISSING_FLUSH || at == SIZE_MAX)
 		return;
 	x = column_x(at) - COLUMN / 2 + (c->patch.n_flush ? 16 : 0);
 	line(p, x, TOP - 30, x, bottom(p),
 	     "stroke=\"" ORANGE "\" stroke-width=\"2.5\" stroke-dasharray=\"6 4\"");
-	text(p, x, TOP - 36, HALO, "missing fence");
+	text(p, x, TOP - 36, HALO, c->patch.msync ? "missing msync" : "missing fence");
 }
 
 /* ---- the frame around it --------------------------------------------------------------------------- */

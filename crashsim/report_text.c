@@ -54,6 +54,11 @@ void result_text(FILE *to, const struct result *r)
 		      r->exhaustive ? "exhaustive for this recording"
 				    : "NOT exhaustive: a limit cut it off",
 		      r->seconds, r->seconds > 0 ? (double)r->executions / r->seconds : 0.0);
+	if (r->trace_msyncs && !r->trace_flushes && options.persist == PERSIST_MEMORY)
+		(void)fprintf(
+			to,
+			"  hint      it writes back by msync alone: --persist page explores what a "
+			"disk may have of a file\n");
 	perf_text(to, r);
 }
 
@@ -231,6 +236,49 @@ static void flushes_text(FILE *to, const struct story *s, const struct cause *c)
 	}
 }
 
+/* Each page of which stores are lost, behind the last store to it. */
+static void msyncs_text(FILE *to, const struct story *s, const struct cause *c)
+{
+	size_t end = c->fence_at < s->n ? c->fence_at : s->n;
+	uint64_t told[PATCH_SITES];
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->n && n < PATCH_SITES; i++) {
+		const struct happening *h = &s->event[i];
+		uint64_t page = h->e.off / PAGE_BYTES;
+		size_t last = i;
+		unsigned k = 0;
+
+		if (h->fate != FATE_LOST && h->fate != FATE_TORN)
+			continue;
+		while (k < n && told[k] != page)
+			k++;
+		if (k < n)
+			continue;
+		for (size_t j = i; j < end; j++) {
+			const struct happening *l = &s->event[j];
+
+			if (l->phase == h->phase && l->fate != FATE_NONE &&
+			    l->e.off / PAGE_BYTES == page)
+				last = j;
+		}
+		(void)fprintf(to, "%san msync of the page at +0x%llx after ", n ? ", " : "",
+			      (unsigned long long)page * PAGE_BYTES);
+		place_text(to, s, last);
+		told[n++] = page;
+	}
+}
+
+/* What the fence goes before. */
+static void before_text(FILE *to, const struct story *s, const struct cause *c)
+{
+	if (c->fence_at != SIZE_MAX)
+		place_text(to, s, c->fence_at);
+	else
+		(void)fprintf(to, "the return of operation %llu",
+			      (unsigned long long)s->t->event[c->return_at].value);
+}
+
 void cause_text(FILE *to, const struct story *s, const struct cause *c)
 {
 	switch (c->missing) {
@@ -243,18 +291,24 @@ void cause_text(FILE *to, const struct story *s, const struct cause *c)
 		break;
 	case MISSING_FENCE:
 		(void)fputs("a fence before ", to);
-		place_text(to, s, c->fence_at);
+		before_text(to, s, c);
+		break;
+	case MISSING_MSYNC:
+		msyncs_text(to, s, c);
+		(void)fputs(", before ", to);
+		before_text(to, s, c);
 		break;
 	case MISSING_BOTH:
 		flushes_text(to, s, c);
 		(void)fputs(", and a fence before ", to);
-		place_text(to, s, c->fence_at);
+		before_text(to, s, c);
 		break;
 	case MISSING_NOTHING:
-		(void)fputs(
-			"no flush and no fence: none that could be added removes the failure.  The order or "
-			"the content of the stores is wrong, or recovery is",
-			to);
+		(void)fprintf(to,
+			      "%s: none that could be added removes the failure.  The order or "
+			      "the content of the stores is wrong, or recovery is",
+			      options.persist == PERSIST_PAGE ? "no msync"
+							      : "no flush and no fence");
 		break;
 	default:
 		(void)fputs("not known", to);

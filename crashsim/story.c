@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "hooks.h"
 #include "symbol.h"
 
@@ -414,6 +415,7 @@ void story_take(struct story *s, const struct crashsim_workload *w, const struct
 		exit(3);
 	}
 	status = wait_for(pid);
+	files_made_anew();
 	build(s, out.fd);
 	if (status) {
 		if (what[0])

@@ -162,6 +162,25 @@ static void user_words_run(void *pm)
 }
 PAGES(user_words, "user words: set, four together, aborted", .setup = bridge_setup, .twice = 1)
 
+/* ---- a page walker --------------------------------------------------------------------------------- */
+
+static void walked_setup(void *pm)
+{
+	bridge_setup(pm);
+	MUST(pmpt_map(NULL, space, P4K, 2, 7, PMPT_R | PMPT_EXT));
+	MUST(pmpt_checkpoint(pool));
+}
+static void walked_run(void *pm)
+{
+	(void)pm;
+	bridge_start();
+	bridge_walker(P4K, 1);
+	CALL(0, pmpt_protect(NULL, space, P4K, P4K, PMPT_R | PMPT_W));
+	CALL(0, pmpt_map(NULL, space, P4K, 1, 9, PMPT_R | PMPT_EXT | PMPT_REPLACE));
+	bridge_stop();
+}
+PAGES(walked, "protect and replace where a page walker may set A and D", .setup = walked_setup)
+
 /* ---- bulk ------------------------------------------------------------------------------------------ */
 
 static int bulk(bool commit)

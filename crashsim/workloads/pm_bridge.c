@@ -8,6 +8,9 @@
  *	line_valid(), which is the declaration that a log line validates itself.
  * LOCKED INSTRUCTIONS	drain in the model [R12].  libpmpt is not to lean on it: the page backend
  *	has no such thing, and a lock may become a plain store.  So they are none here.
+ * PAGES	With --persist page the region has the page backend: its msync, wrapped, is an event; flushes
+ *	and fences are none, and what it copies instead of streaming the compiler's hooks see.
+ * A AND D	are not part of the content of a domain: a page walker may set them at any time.
  * FAULTS	PMPT_RULES_OFF=RULE[,RULE...] in the environment switches rules of lib/rules.h off from
  *	run on (setup is not what is tested).
  */
@@ -46,6 +49,8 @@ static void observe(void *ctx, const struct pm_event *e)
 	if (redoing && e->kind == PM_EV_STORE)
 		crashsim_join(0);
 	redoing = redoing && e->kind != PM_EV_FENCE;
+	if (e->pm->medium->backend == PM_PAGE)
+		return;
 	switch (e->kind) {
 	case PM_EV_FLUSH:
 		for (size_t i = 0; i < e->len; i += LINE_BYTES)
@@ -100,6 +105,14 @@ int WRAP(pm_fence)(struct pm *pm)
 {
 	site = CALLER;
 	return REAL(pm_fence)(pm);
+}
+
+int WRAP(msync)(void *addr, size_t len, int flags);
+int WRAP(msync)(void *addr, size_t len, int flags)
+{
+	(void)flags;
+	hook_msync(addr, len, site);
+	return 0;
 }
 
 /* pm_persist's own two calls are inside pm.c and not wrapped. */
@@ -198,7 +211,8 @@ struct region *bridge_region(void *pm)
 	region.base = (char *)pm - (GROUP_BYTES - SB_BYTES);
 	region.bytes = GROUP_BYTES - SB_BYTES + region_bytes;
 	region.sb_off = GROUP_BYTES - SB_BYTES;
-	pm_medium_init(&region.medium, region.base, region.bytes, PM_CACHE_LINE);
+	pm_medium_init(&region.medium, region.base, region.bytes,
+		       options.persist == PERSIST_PAGE ? PM_PAGE : PM_CACHE_LINE);
 	return &region;
 }
 
@@ -354,6 +368,33 @@ uint64_t bridge_domain(void *pm, unsigned actor)
 	for (uint32_t i = 0; i < region_sb(w.rg)->n_spaces; i++)
 		walk_record(&w, i);
 	return w.digest;
+}
+
+/* ---- a page walker ------------------------------------------------------------------------------- */
+
+static void walker_at(uint64_t va)
+{
+	uint64_t off = region_sb(&region)->directory;
+	uint64_t table = word_load(&((struct space_record *)region_at(&region, off))->root);
+
+	for (unsigned level = 4; level; level--) {
+		pm_word *word = region_at(&region, table);
+		uint64_t entry;
+
+		word += va >> level_shift(level) & (FRAME_WORDS - 1);
+		entry = word_load(word);
+		if (entry_is_leaf(entry, level))
+			crashsim_walker((const void *)word, ENTRY_AD);
+		if (!entry_is_table(entry, level))
+			return;
+		table = entry & ENTRY_PFN;
+	}
+}
+
+void bridge_walker(uint64_t va, unsigned pages)
+{
+	for (unsigned i = 0; i < pages; i++)
+		walker_at(va + i * P4K);
 }
 
 /* ---- run ----------------------------------------------------------------------------------------- */

@@ -67,6 +67,8 @@ void bridge_returned(unsigned actor);
 		MUST(call);                     \
 		crashsim_returned(2 + (actor)); \
 	} while (0)
+/* From here on a page walker may set A and D where these pages of "s" are mapped (--walker). */
+void bridge_walker(uint64_t va, unsigned pages);
 /* Close the pool as a process that ends does, without a checkpoint; not recorded. */
 void bridge_stop(void);
 

@@ -49,6 +49,7 @@ struct machine { /* one run on one buffer */
 
 struct history history;
 struct mem test_mem;
+const struct watch *watch;
 
 static const struct program *program;
 static struct outcome outcome;
@@ -447,6 +448,8 @@ static void crash(void)
 	if (depth >= most || outcome.violation[0])
 		return;
 	outcome.crash_points++;
+	if (watch && depth == 0)
+		watch->crash();
 	for (unsigned i = 0; i < n; i++)
 		options(m->pending[i], &m->rg);
 	for (unsigned i = 0; i < n; i++) {
@@ -464,6 +467,8 @@ static void crash(void)
 		for (unsigned i = 0; i < n; i++)
 			*at(depth + 1, m->pending[i]->line) =
 				m->pending[i]->option[digit[leader[i]]];
+		if (watch && depth == 0)
+			watch->image(buffer[1]);
 		if (!seen_before(image_hash(depth + 1))) {
 			outcome.images++;
 			recover();

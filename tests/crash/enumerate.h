@@ -64,6 +64,14 @@ void holds(const struct program *program);
 /* With the rule switched off a violation must be found. */
 void bites(enum rule rule, const struct program *program);
 
+/* Who wants to see the crashes of the run itself: each one, and then each of its images as it is made,
+ * before recovery, equal ones too.  `base` is where it lies. */
+struct watch {
+	void (*crash)(void);
+	void (*image)(const char *base);
+};
+extern const struct watch *watch; /* NULL: nobody */
+
 extern struct history history; /* of the run in progress */
 extern struct mem test_mem;
 

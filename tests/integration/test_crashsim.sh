@@ -153,6 +153,15 @@ status 2 $c replay "no_flush:$digest-x"
 has err 'no crash point follows'
 status 2 $c replay "no_flush:$digest-12-zzz"
 has err 'does not fit'
+id=$(jq -r '.failure[0].id' runs)
+zero=$(echo "$id" | sed 's/-\([0-9]*-\)/-0\1/')
+for wrong in "$id-" "${id}1" "${id}zz" "$id.1" "$zero"; do
+	status 2 $c replay "$wrong"
+done
+for wrong in "${id}a" "${id}7a" "$zero"; do # choices that recovery does not come to
+	status 2 $c replay "$wrong"
+	has err 'does not fit'
+done
 status 2 $c replay no_flush:nonsense
 status 2 $c replay no_flush
 
@@ -175,6 +184,8 @@ has out 'LOST .*+0x40 .*in recovery 1: cases.c'
 # ---- a return without a drain [R13]
 status 1 $c run undrained
 has out 'the store has returned, and it is lost'
+has out 'missing   a fence before the return of operation 0$'
+has out 'nor any at the other crash points'
 status 0 $c run drained
 
 # ---- the cause, and its proof
@@ -200,6 +211,23 @@ for f in reports/*.svg; do
 done
 has reports/no_fence-0.svg 'missing fence'
 has reports/no_flush-0.svg 'missing flush'
+
+# ---- a file that is written back by msync
+sed '/leave this out/d' "$here"/../../crashsim/examples/06-mmap-file.c >mapped.c
+"$BUILD"/crashsim-cc -o mapped mapped.c
+status 1 ./mapped run --persist page --max-failures 1
+copy=$(grep -n 'copy\[next\] + 2048, text' mapped.c | cut -d: -f1)
+has out "missing   an msync of the page at +0x1000 after mapped.c:$copy, before mapped.c:$((copy + 1))$"
+has out 'proof     with it, none'
+has out 'nor any at the other crash points'
+! grep -q 'hint' out || fail "--persist page is suggested under --persist page"
+status 1 ./mapped run --persist page --max-failures 1 --out reports
+expect "missing msync" "$(jq -r .missing reports/mmap_file-0.json)" msync
+has reports/mmap_file-0.svg 'missing msync'
+status 1 ./mapped run --max-failures 1
+has out 'hint .*--persist page'
+status 0 $c run good
+! grep -q 'hint' out || fail "--persist page is suggested where there are flushes"
 
 # ---- flushes and fences that do nothing
 status 0 $c run perf --perf --json

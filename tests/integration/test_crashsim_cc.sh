@@ -540,6 +540,104 @@ END
 	cd "$top"
 }
 
+# ---- loads by the C library's functions, and by zlib's: recovery finds the old bytes and the new ones
+loads() { # compiler
+	mkdir "$tmp/loads-$1"
+	cd "$tmp/loads-$1"
+	cat > loads.c <<'END'
+#include <crashsim.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+unsigned long crc32(unsigned long, const unsigned char *, unsigned);
+unsigned long adler32(unsigned long, const unsigned char *, unsigned);
+
+static void setup(void *pm) { memcpy(pm, " 12.5", 6); }
+static void run(void *pm) { memcpy((char *)pm + 1, "7", 1); }
+
+static uint64_t written(const char *s)
+{
+	FILE *f = tmpfile();
+	char got = 0;
+
+	if (write(fileno(f), s, 6) != 6 || pread(fileno(f), &got, 1, 1) != 1)
+		abort();
+	fclose(f);
+	return (unsigned char)got;
+}
+
+static uint64_t printed(const char *s)
+{
+	FILE *f = tmpfile();
+	char got = 0;
+
+	if (fwrite(s, 1, 6, f) != 6 || fflush(f) || pread(fileno(f), &got, 1, 1) != 1)
+		abort();
+	fclose(f);
+	return (unsigned char)got;
+}
+
+#define CASE(ident, ...)                                                                   \
+	static void check_##ident(void *pm)                                                \
+	{                                                                                  \
+		const char *s = pm;                                                        \
+		crashsim_outcome((uint64_t)(__VA_ARGS__));                                 \
+	}                                                                                  \
+	CRASHSIM_WORKLOAD(w_##ident, .bytes = 64, .setup = setup, .run = run, .check = check_##ident)
+
+CASE(strtol, strtol(s, NULL, 10))
+CASE(strtoul, strtoul(s, NULL, 0))
+CASE(strtoll, strtoll(s, NULL, 10))
+CASE(strtoull, strtoull(s, NULL, 16))
+CASE(strtod, strtod(s, NULL) * 2)
+CASE(atoi, atoi(s))
+CASE(atol, atol(s))
+CASE(atoll, atoll(s))
+CASE(strcasecmp, !strcasecmp(s, " 72.5"))
+CASE(strncasecmp, !strncasecmp(s, " 7", 2))
+CASE(strstr, strstr(s, "72") != NULL)
+CASE(memchr, memchr(s, '7', 4096) != NULL)
+CASE(crc32, crc32(0, (const unsigned char *)s, 6))
+CASE(adler32, adler32(1, (const unsigned char *)s, 6))
+CASE(write, written(s))
+CASE(fwrite, printed(s))
+END
+	for flags in "" -D_GNU_SOURCE; do
+		expect 0 env CRASHSIM_CC=$1 crashsim-cc $flags -o loads loads.c -lz
+		expect 0 ./loads run --json
+		for name in $(sed -n 's/^CASE(\([a-z0-9]*\),.*/\1/p' loads.c); do
+			grep "\"workload\":\"w_$name\"" "$tmp/out" | grep -q '"outcomes":"*2\b' || { cat "$tmp/out"; fail "$1 $flags: $name is not seen"; }
+		done
+	done
+	# zlib as an archive; and a program's own functions of such names, which take what they want
+	cat > sums.c <<'END'
+unsigned long crc32(unsigned long sum, const unsigned char *s, unsigned n) { while (n--) sum = sum * 31 + *s++; return sum; }
+unsigned long adler32(unsigned long sum, const unsigned char *s, unsigned n) { return crc32(sum, s, n); }
+END
+	gcc -c sums.c
+	ar rcs libz.a sums.o
+	expect 0 env CRASHSIM_CC=$1 crashsim-cc -o archive loads.c -L. -l z
+	expect 0 ./archive run --json w_crc32
+	says '"outcomes":"*2\b'
+	cat > own.c <<'END'
+#include <crashsim.h>
+uint32_t crc32(const void *s);
+uint32_t crc32(const void *s) { return *(const uint32_t *)s; }
+int atoi(const char *s);
+int atoi(const char *s) { return s[1]; }
+static void run(void *pm) { *(uint32_t *)pm = 7; }
+static void check(void *pm) { crashsim_outcome(crc32(pm) + (uint32_t)atoi(pm)); }
+CRASHSIM_WORKLOAD(own, .bytes = 64, .run = run, .check = check)
+END
+	expect 0 env CRASHSIM_CC=$1 crashsim-cc -o own own.c
+	expect 0 ./own run --json
+	says '"outcomes":"*2\b'
+	cd "$top"
+}
+
 # ---- what the instrumentation does not see, by place; and what it does
 unseen() {
 	cd "$tmp"
@@ -671,6 +769,8 @@ edges clang
 pmem
 library
 copies
+loads gcc
+loads clang
 threads
 unseen
 linking crashsim-cc

@@ -2,6 +2,7 @@
 # Faults in the library's logic, one at a time (PMPT_RULES_OFF switches a rule of lib/rules.h off, from the recorded run on): the workload
 # named finds it, an unrelated one passes.  A find is exit 1 and a failure with an id that replay takes again; W9_ROOM's is a deadlock that the
 # schedules run into while they are recorded.
+# F6, W left set after sharing, has no fault: no operation shares tables yet.
 set -eu
 BUILD=${BUILD:-build}
 crashsim=$BUILD/crashsim

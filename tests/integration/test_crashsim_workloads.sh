@@ -52,4 +52,23 @@ same --no-checked log_redo log_salt log_bulk log_abort log_undo_phases
 same '--mode rerun' log_redo log_bulk log_abort map_one
 same '--mode eager' log_bulk log_abort log_salt
 rm -f "$was"
+
+# Without a failure in another model: the page backend (R17), and a page walker (R16).
+also() {
+	code=0
+	"$crashsim" run -j 2 --json "$@" > "$out" || code=$?
+	[ "$code" = 0 ] && ! grep -qv '"exhaustive":true.*"failures":0,' "$out" || say "$*: ends with $code, or is not exhaustive"
+}
+also --persist page map_one user_words log_redo log_bulk log_abort pages
+also --walker 1 walked
+
+# Executions a second of one worker: far below what they are, so that a collapse fails.
+rate() {
+	"$crashsim" run -j 1 --json "$1" > "$out" || true
+	r=$(echo "$(field "$1" executions) $(field "$1" seconds)" | awk '{ print ($2 > 0 ? int($1 / $2) : 0) }')
+	echo "$1: $r executions a second"
+	[ "$r" -ge "$2" ] || say "$1: expected $2 or more"
+}
+rate limit_beside 25000
+rate map_next 5000
 exit $bad
