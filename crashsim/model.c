@@ -460,8 +460,8 @@ void model_to(struct model *m, size_t c)
 		if (e->kind == EV_STORE || e->kind == EV_STREAM)
 			memcpy(m->stored + e->off, &e->value, e->len);
 	}
-	if (m->burst != UINT32_MAX)
-		version_add(m, m->burst);
+	/* a burst under way is no content of its own: the newest content of the line is tried anyway,
+	 * and what this model has stopped at before must make no difference */
 }
 
 /* Fold what is durable into the base for good, so that lines stay short. */

@@ -86,6 +86,23 @@ static int by_line(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static bool set_names(const struct image_set *s, uint32_t line)
+{
+	size_t low = 0, high = s->n;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (s->set[mid]->line == line)
+			return true;
+		if (s->set[mid]->line < line)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
 /* The images of a crash now. */
 static struct image_set *images_now(struct level *l)
 {
@@ -107,7 +124,7 @@ static struct image_set *images_now(struct level *l)
 		struct line_set *c;
 		const struct saved *was;
 
-		if (ex.of[line[i]])
+		if (set_names(l->set, line[i])) /* also those that were one: see above */
 			continue;
 		was = saved_of(l, line[i]);
 		c = must(calloc(1, sizeof(*c)));
