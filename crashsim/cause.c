@@ -5,7 +5,8 @@
  *		as landed.  Groups of stores are then given back, many at once, then one by one, then
  *		store by store, as long as recovery still fails in the same words (delta debugging:
  *		Zeller, Hildebrandt 2002).  Of each set a single image is left at the crash of run;
- *		crashes inside recovery are explored anew.
+ *		crashes inside recovery are explored anew.  The path that is found is one of MODE_LAZY,
+ *		whatever the mode of the first.
  * PROOF	(--persist page: an msync of the pages of the lost stores in the place of the fence.)
  *		A flush after the lost stores, a fence before the first store that survived (or before
  *		the return), or both, are put into the recording, and into recovery where it has the same
@@ -231,6 +232,7 @@ static size_t lost_stores(const struct story *s)
 
 static void shrink(struct search *q)
 {
+	enum explore_mode mode = options.mode;
 	struct story small;
 
 	config_of(&q->config, q->s);
@@ -242,7 +244,9 @@ static void shrink(struct search *q)
 	shrink_stores(q);
 	if (!still_fails(q))
 		return;
+	options.mode = MODE_LAZY;
 	story_take(&small, q->s->w, q->s->t, &q->found, config_guide, &q->config);
+	options.mode = mode;
 	if (small.how != REPLAY_FAILS || strcmp(small.f.what, q->s->f.what) != 0) {
 		story_free(&small);
 		return;
@@ -547,7 +551,7 @@ void cause_find(struct story *s, struct cause *c, double seconds)
 	struct search q = { .s = s, .c = c, .deadline = now_s() + seconds };
 
 	*c = (struct cause){ .fence_at = SIZE_MAX, .drained_at = SIZE_MAX, .return_at = SIZE_MAX };
-	if (s->how != REPLAY_FAILS || options.mode == MODE_EAGER)
+	if (s->how != REPLAY_FAILS)
 		return;
 	if (strstr(s->f.what, "recovery hangs")) /* each test would wait as long */
 		return;

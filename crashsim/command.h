@@ -23,9 +23,9 @@ extern struct wishes wishes;
  * with a message. */
 int options_parse(const char *command, int argc, char **argv);
 void options_help(FILE *to);
-/* The options that change what a path means, as they have to be given again; "" or with a space
- * before it. */
-const char *options_of_path(void);
+/* The options that change what a path of this mode means, as they have to be given again; "" or with
+ * a space before it. */
+const char *options_of_path(enum explore_mode mode);
 
 /* The nearest of the names, or NULL. */
 const char *did_you_mean(const char *name, const char *const *known, size_t n);
@@ -36,6 +36,8 @@ int record_or_say(const struct crashsim_workload *w, struct trace *t);
 void tell_progress_of(void *ctx, const struct progress *p); /* ctx: the workload's name */
 void progress_end(void);
 
+/* The process is. */
+bool debugged(void);
 /* As it was called. */
 const char *command_name(void);
 

@@ -145,6 +145,12 @@ void crashsim_movnt(void *to, const void *from, size_t len);
 			 : "memory")
 #endif
 
+/* ---- reports --------------------------------------------------------------------------------- */
+
+/* What these files hold, names with a space between, is wrappers of stores, flushes and fences: a report
+ * names the place that calls them.  A string that stays; from main, a constructor, or setup. */
+void crashsim_wrappers(const char *files);
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* The command: run, list, replay, shrink, merge, litmus.  A main of the program's own calls it;

@@ -2,7 +2,7 @@
 # run time, and the command with libpmpt's own workloads.  Included by the Makefile.
 
 CS_DIR	  := $(BUILD)/crashsim.d
-CS_SRC	  := $(filter-out crashsim/main.c,$(wildcard crashsim/*.c))
+CS_SRC	  := $(filter-out crashsim/main.c crashsim/pmpt.c,$(wildcard crashsim/*.c))
 CS_LOADS  := $(wildcard crashsim/workloads/*.c)
 CS_OBJ	  := $(CS_SRC:%.c=$(CS_DIR)/%.o)
 CS_CFLAGS := $(filter-out -std=c11,$(CFLAGS)) -std=gnu11 -Icrashsim
@@ -32,8 +32,8 @@ $(CS_DIR)/seen/%.o: %.c
 $(BUILD)/libcrashsim.a: $(CS_OBJ)
 	rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/crashsim: $(CS_DIR)/crashsim/main.o $(BUILD)/libcrashsim.a $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/jemalloc.o
-	$(CC) $(LDFLAGS) $(CS_WRAP) -o $@ $(CS_DIR)/crashsim/main.o $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/libcrashsim.a $(BUILD)/jemalloc.o $(LDLIBS) -ldl -lm
+$(BUILD)/crashsim: $(CS_DIR)/crashsim/pmpt.o $(BUILD)/libcrashsim.a $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/jemalloc.o
+	$(CC) $(LDFLAGS) $(CS_WRAP) -o $@ $(CS_DIR)/crashsim/pmpt.o $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/libcrashsim.a $(BUILD)/jemalloc.o $(LDLIBS) -ldl -lm
 
 # The model alone, for the test that compares its images with those of tests/crash/enumerate.c.
 $(BUILD)/test/crash/test_against_crashsim: $(patsubst %,$(CS_DIR)/crashsim/%.o,model ties ahead trace)
@@ -41,6 +41,7 @@ $(BUILD)/test/crash/test_against_crashsim: $(patsubst %,$(CS_DIR)/crashsim/%.o,m
 # ---- for users' programs: crashsim-cc and what it needs.  Only names that a program may know stay visible in the library.
 CS_LIBS	  := -lpthread -ldl -lm
 CS_VISIBLE := crashsim_* __wrap_* __tsan_* pmem_* pthread_* sem_* main mmap mmap64 munmap msync fsync fdatasync open open64 openat openat64 creat \
+	fork vfork posix_spawn posix_spawnp system popen daemon execve execv execvp execl execlp _exit _Exit \
 	sched_yield usleep sleep nanosleep clock_nanosleep poll flock time getrandom getentropy thrd_* mtx_* cnd_* call_once
 CS_SEEN	  := $(wildcard crashsim/seen/*.h)
 CS_USER	  := $(CS_DIR)/libcrashsim.a $(CS_DIR)/include/crashsim.h $(BUILD)/crashsim-cc $(BUILD)/crashsim-c++

@@ -2,13 +2,14 @@
 /* driver -- see driver.h; the exploring itself is done in worker.c. */
 #include "worker.h"
 
-#include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <unistd.h>
 
 #include "files.h"
 #include "hooks.h"
+#include "outside.h"
 #include "schedule.h"
 #include "symbol.h"
 #include "unseen.h"
@@ -51,50 +52,74 @@ const struct crashsim_workload *workload_find(const char *name)
 
 unsigned char *buffer_map(const struct crashsim_workload *w)
 {
-	size_t bytes = (w->bytes + 4095) & ~(size_t)4095;
-	void *at;
-
 	files_begin(w->bytes == 0);
+	outside_unmap();
 	if (!w->bytes)
 		return NULL;
-	at = mmap(BUFFER_AT, bytes, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-
-	if (at == MAP_FAILED) {
-		(void)fprintf(stderr, "crashsim: no memory for a buffer of %zu bytes: %s\n",
-			      w->bytes, strerror(errno));
-		exit(3);
-	}
-	region_base = at;
+	region_base = outside_map(BUFFER_AT, w->bytes);
 	region_bytes = w->bytes;
-	return at;
+	return region_base;
 }
 
 static const struct crashsim_workload *recorded;
 
+void record_end(void)
+{
+	stage = STAGE_IDLE;
+	(void)fflush(stdout);
+	_exit(3);
+}
+
+void record_refuse(const char *format, ...)
+{
+	char what[600];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(what, sizeof(what), format, ap);
+	va_end(ap);
+	(void)fprintf(stderr, "crashsim: workload '%s': %s\n", recorded->name, what);
+	record_end();
+}
+
+/* setup or run is over. */
+static void look_beside(void)
+{
+	char what[512];
+
+	if (outside_changed(what, sizeof(what)))
+		record_refuse("%s", what);
+}
+
+double record_took;
+
 int record(const struct crashsim_workload *w, struct trace *t)
 {
 	unsigned char *buf = buffer_map(w);
+	double start = now_s();
 
 	*t = (struct trace){ .bytes = w->bytes };
+	recorded = w;
 	stage = STAGE_IDLE;
 	if (w->setup)
 		w->setup(buf);
+	look_beside();
 	t->bytes = region_bytes; /* setup may have mapped a file */
 	t->first = must(malloc(t->bytes + 1));
 	memcpy(t->first, region_base, t->bytes);
 	recording = t;
-	recorded = w;
 	unseen_begin(t);
 	threads_begin();
 	stage = STAGE_RECORD;
 	w->run(t->bytes ? region_base : NULL);
 	threads_end();
 	hook_settle();
+	look_beside();
 	unseen_end(t);
 	if (unseen_library && options.mode == MODE_LAZY)
 		options.mode = MODE_RERUN;
 	stage = STAGE_IDLE;
+	record_took = now_s() - start;
 	if (!t->bytes) {
 		(void)fprintf(
 			stderr,

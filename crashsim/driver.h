@@ -11,8 +11,12 @@ const struct crashsim_workload *workload_find(const char *name);
 
 /* The buffer of a workload: mapped once, at the same address in every run. */
 unsigned char *buffer_map(const struct crashsim_workload *w);
+/* The recording under way cannot go on: says so, and ends the process; or only that. */
+_Noreturn void record_end(void);
+_Noreturn void record_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Run setup and run; the trace.  Returns 0, or says why not on stderr. */
 int record(const struct crashsim_workload *w, struct trace *t);
+extern double record_took; /* seconds, the last one */
 /* Record twice and compare: the first difference is named.  0 or 1. */
 int record_checked(const struct crashsim_workload *w, struct trace *t);
 

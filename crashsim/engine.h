@@ -2,10 +2,13 @@
 /* engine -- the parts of crashsim and what they hand to each other.
  *
  *	hooks.c     instrumented accesses, and the calls of crashsim.h	-> recording.c, explore.c
+ *	atomics.c   the compiler's atomics
  *	recording.c one run of the workload				-> struct trace
  *	model.c     a trace up to a crash point				-> struct image_set: per line, what may be there
  *	ahead.c     streamed words that overtake what stands before them
  *	ties.c      what the parts of an image set have to do with each other
+ *	outside.c   the buffer, and stores that miss it
+ *	processes.c other processes: none
  *	explore.c   an image set and a recovery				-> executions, decided by what recovery reads
  *	choose.c    the options of a word, and which one recovery gets
  *	checked.c   the same for blocks that validate themselves
@@ -19,7 +22,7 @@
  *	story.c     a failure's path, watched				-> struct story
  *	cause.c     the fewest lost stores, the flush or fence that is missing
  *	findings.c  flushes and fences that do nothing
- *	report*.c   a result or a story as text, JSON, picture
+ *	report*.c   a result or a story as text, JSON, picture (svg.c)
  *	command.c   the command line: options.c, run.c, replay.c, merge.c
  *	litmus.c    small programs with the exact set of their images; judge.c is its independent judge
  *

@@ -19,6 +19,7 @@
 
 #include "chance.h"
 #include "hooks.h"
+#include "outside.h"
 #include "schedule.h"
 #include "unseen.h"
 
@@ -118,6 +119,7 @@ static void execution_begin(struct level *l)
 static void recover_and_check(struct level *l)
 {
 	const struct crashsim_workload *w = ex.x->workload;
+	char outside[sizeof(ex.what)];
 
 	path_survived();
 	threads_begin();
@@ -140,6 +142,8 @@ static void recover_and_check(struct level *l)
 	}
 	threads_end();
 	hook_settle();
+	if (outside_changed(outside, sizeof(outside)))
+		execution_fail(outside);
 }
 
 static void execution_end(struct level *l)
@@ -149,6 +153,7 @@ static void execution_end(struct level *l)
 	stage = STAGE_IDLE;
 	ex.result->reads += ex.events - l->events;
 	hook_forget();
+	outside_restore();
 	if (unseen_library && (options.mode != MODE_RERUN || ex.x->replay))
 		unseen_recovery_end();
 	for (size_t i = l->n_saved; i-- > 0;)

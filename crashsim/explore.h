@@ -83,6 +83,14 @@ static inline uint64_t digest_mix(uint64_t h, uint64_t v)
 }
 uint64_t digest_bytes(uint64_t h, const void *data, size_t len);
 
+struct digests { /* a set of them, by open addressing */
+	uint64_t *slot;
+	size_t n, slots;
+};
+/* False: it was there. */
+bool digest_add(struct digests *d, uint64_t h);
+void digests_clear(struct digests *d);
+
 /* ---- what hooks.c calls ---------------------------------------------------------------------- */
 
 enum stage { STAGE_IDLE, STAGE_RECORD, STAGE_RECOVER };

@@ -64,11 +64,8 @@ struct exploration {
 	uint64_t path; /* digest of the decisions of the execution under way */
 	uint64_t outcome;
 	unsigned walked; /* stores of a page walker decided [R16] */
-	/* digests of image sets explored, and of outcomes: open addressing */
-	struct digests {
-		uint64_t *slot;
-		size_t n, slots;
-	} seen, outcomes, joined;
+	/* of image sets explored, of outcomes, of joins */
+	struct digests seen, outcomes, joined;
 	/* join.c: lines changed since the last join, digests of the recovery's own events and of what is
 	 * decided; this execution goes where another has been */
 	struct open **changed;
@@ -85,9 +82,8 @@ static inline struct level *level_now(void) { return &ex.level[ex.at]; }
 /* ---- digest.c -------------------------------------------------------------------------------- */
 
 uint64_t set_digest(const struct image_set *s, unsigned phase);
-/* False: it was there. */
-bool digest_add(struct digests *d, uint64_t h);
-void digests_clear(struct digests *d);
+/* Of the image that recovery runs on: all of it is decided, as if recovery had read it. */
+uint64_t image_digest(void);
 
 /* ---- choose.c -------------------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "outside.h"
 #include "schedule.h"
 #include "unseen.h"
 
@@ -37,11 +38,13 @@ static struct { /* a plain store that has been announced */
 	unsigned char was[16]; /* before it; with threads */
 } pending;
 
-static inline bool ours(const void *addr, size_t len)
+/* Of what is stored to. */
+static inline bool target(const void *addr, size_t len, uint64_t site)
 {
-	uint64_t off = (uint64_t)((const unsigned char *)addr - region_base);
-
-	return __builtin_expect(off < region_bytes && len <= region_bytes - off, 0);
+	if (hook_ours(addr, len))
+		return true;
+	outside_store(addr, len, site);
+	return false;
 }
 
 static uint64_t offset(const void *addr)
@@ -124,7 +127,7 @@ static void hook_point(void)
 
 static void hook_read(const void *addr, size_t len)
 {
-	if (!ours(addr, len)) {
+	if (!hook_ours(addr, len)) {
 		if (threads_on)
 			threads_elsewhere();
 		return;
@@ -146,7 +149,7 @@ static void hook_read(const void *addr, size_t len)
 
 static void hook_write(const void *addr, size_t len, uint64_t site)
 {
-	if (!ours(addr, len))
+	if (!target(addr, len, site))
 		return;
 	hook_seen++;
 	hook_settle();
@@ -166,7 +169,7 @@ static void hook_write(const void *addr, size_t len, uint64_t site)
 
 static void hook_order(enum event_kind kind, const void *line, uint64_t site)
 {
-	if (line && !ours(line, 1))
+	if (line && !hook_ours(line, 1))
 		return;
 	hook_settle();
 	threads_point();
@@ -178,7 +181,7 @@ static void hook_order(enum event_kind kind, const void *line, uint64_t site)
 
 void hook_range_stored(const void *ptr, size_t len, bool streamed, uint64_t site)
 {
-	if (!ours(ptr, len) || !len)
+	if (!target(ptr, len, site) || !len)
 		return;
 	hook_seen++;
 	hook_settle();
@@ -187,16 +190,16 @@ void hook_range_stored(const void *ptr, size_t len, bool streamed, uint64_t site
 
 void hook_direct_stored(const void *ptr, uint64_t site)
 {
-	if (!ours(ptr, LINE_BYTES))
+	if (!target(ptr, LINE_BYTES, site))
 		return;
 	hook_seen++;
 	hook_settle();
 	emit_parts(EV_STREAM, offset(ptr), LINE_BYTES, site, true);
 }
 
-void hook_before_store(const void *ptr, size_t len)
+void hook_before_store(const void *ptr, size_t len, uint64_t site)
 {
-	if (!ours(ptr, len) || !len)
+	if (!target(ptr, len, site) || !len)
 		return;
 	hook_seen++;
 	hook_settle();
@@ -209,7 +212,7 @@ void hook_streamed_value(const void *ptr, const void *src, size_t len, uint64_t 
 	static const unsigned char zeros[LINE_BYTES];
 	uint64_t off = offset(ptr);
 
-	if (!ours(ptr, len))
+	if (!target(ptr, len, site))
 		return;
 	hook_seen++;
 	hook_settle();
@@ -233,7 +236,7 @@ void hook_loads(const void *ptr, size_t len) { hook_read(ptr, len); }
 
 void hook_msync(const void *ptr, size_t len, uint64_t site)
 {
-	if (!ours(ptr, len) || !len)
+	if (!hook_ours(ptr, len) || !len)
 		return;
 	hook_settle();
 	threads_point();
@@ -255,7 +258,7 @@ void crashsim_mfence(void) { hook_order(EV_MFENCE, NULL, CALLER); }
 void crashsim_movnt(void *to, const void *from, size_t len)
 {
 	hook_read(from, len);
-	hook_before_store(to, len);
+	hook_before_store(to, len, CALLER);
 	memcpy(to, from, len);
 	hook_range_stored(to, len, true, CALLER);
 }
@@ -280,7 +283,7 @@ uint64_t crashsim_noted(unsigned slot) { return explore_noted(slot); }
 void crashsim_walker(const void *word, uint64_t bits)
 {
 	hook_settle();
-	if (stage == STAGE_RECORD && options.walker && ours(word, 8))
+	if (stage == STAGE_RECORD && options.walker && hook_ours(word, 8))
 		emit((struct event){
 			.kind = EV_WALKER, .off = offset(word), .len = 8, .value = bits });
 }
@@ -306,7 +309,7 @@ void crashsim_outcome(uint64_t value)
 
 void crashsim_checked(const void *ptr, size_t len)
 {
-	if (stage != STAGE_RECOVER || !ours(ptr, len) || options.no_checked)
+	if (stage != STAGE_RECOVER || !hook_ours(ptr, len) || options.no_checked)
 		return;
 	hook_settle();
 	explore_checked(offset(ptr), len);
@@ -359,9 +362,9 @@ void __tsan_ignore_thread_end(void) {}
 void *crashsim_memcpy(void *to, const void *from, size_t n)
 {
 	hook_read(from, n);
-	if (n == 8 && !ours(to, n)) /* a load, as far as the buffer goes */
+	if (n == 8 && !target(to, n, CALLER)) /* a load, as far as the buffer goes */
 		return memcpy(to, from, 8);
-	hook_before_store(to, n);
+	hook_before_store(to, n, CALLER);
 	memmove(to, from, n);
 	hook_range_stored(to, n, false, CALLER);
 	return to;
@@ -369,14 +372,14 @@ void *crashsim_memcpy(void *to, const void *from, size_t n)
 void *crashsim_memmove(void *to, const void *from, size_t n)
 {
 	hook_read(from, n);
-	hook_before_store(to, n);
+	hook_before_store(to, n, CALLER);
 	memmove(to, from, n);
 	hook_range_stored(to, n, false, CALLER);
 	return to;
 }
 void *crashsim_memset(void *to, int c, size_t n)
 {
-	hook_before_store(to, n);
+	hook_before_store(to, n, CALLER);
 	memset(to, c, n);
 	hook_range_stored(to, n, false, CALLER);
 	return to;
@@ -387,130 +390,3 @@ int crashsim_memcmp(const void *a, const void *b, size_t n)
 	hook_read(b, n);
 	return memcmp(a, b, n);
 }
-
-/* ---- atomics: a locked instruction is a drain, before its own store [R12] ------------------------ */
-
-static bool atomic_begin(void *a, size_t n, bool locked, bool reads, uint64_t site)
-{
-	if (!ours(a, n)) {
-		if (threads_on) {
-			hook_settle();
-			threads_point();
-		}
-		/* a drain counts for the lines flushed before it, wherever its word lies */
-		if (locked && hook_rmw_drains && stage != STAGE_IDLE && region_bytes)
-			hook_order(EV_MFENCE, NULL, site);
-		return false;
-	}
-	hook_seen++;
-	hook_settle();
-	if (reads && stage == STAGE_RECOVER)
-		explore_read(offset(a), n);
-	if (locked && hook_rmw_drains)
-		hook_order(EV_MFENCE, NULL, site);
-	if (stage == STAGE_RECOVER)
-		explore_before_write(offset(a), n);
-	return true;
-}
-
-static void atomic_read(const void *a, size_t n)
-{
-	if (threads_on && !ours(a, n)) {
-		hook_settle();
-		threads_point();
-	}
-	hook_read(a, n);
-}
-
-#define SEQ_CST 5
-
-#define ATOMIC(bits, type)                                                                         \
-	type __tsan_atomic##bits##_load(const volatile type *a, int mo)                            \
-	{                                                                                          \
-		(void)mo;                                                                          \
-		atomic_read((const void *)a, sizeof(type));                                        \
-		return *a;                                                                         \
-	}                                                                                          \
-	void __tsan_atomic##bits##_store(volatile type *a, type v, int mo)                         \
-	{                                                                                          \
-		bool in = atomic_begin((void *)a, sizeof(type), mo == SEQ_CST, false, CALLER);     \
-                                                                                                   \
-		*a = v;                                                                            \
-		if (in)                                                                            \
-			emit_stores(EV_STORE, offset((void *)a), sizeof(type), CALLER);            \
-	}                                                                                          \
-	type __tsan_atomic##bits##_exchange(volatile type *a, type v, int mo)                      \
-	{                                                                                          \
-		bool in = atomic_begin((void *)a, sizeof(type), true, true, CALLER);               \
-		type was = *a;                                                                     \
-                                                                                                   \
-		(void)mo;                                                                          \
-		*a = v;                                                                            \
-		if (in)                                                                            \
-			emit_stores(EV_STORE, offset((void *)a), sizeof(type), CALLER);            \
-		return was;                                                                        \
-	}                                                                                          \
-	int __tsan_atomic##bits##_compare_exchange_strong(volatile type *a, type *c, type v,       \
-							  int mo, int fail)                        \
-	{                                                                                          \
-		hook_read(c, sizeof(type));                                                        \
-		bool in = atomic_begin((void *)a, sizeof(type), true, true, CALLER);               \
-		type was = *a;                                                                     \
-                                                                                                   \
-		(void)mo, (void)fail;                                                              \
-		if (was != *c) { /* a store like any other, where c is in the buffer */            \
-			hook_before_store(c, sizeof(type));                                        \
-			*c = was;                                                                  \
-			hook_range_stored(c, sizeof(type), false, CALLER);                         \
-			return 0;                                                                  \
-		}                                                                                  \
-		*a = v;                                                                            \
-		if (in)                                                                            \
-			emit_stores(EV_STORE, offset((void *)a), sizeof(type), CALLER);            \
-		return 1;                                                                          \
-	}                                                                                          \
-	int __tsan_atomic##bits##_compare_exchange_weak(volatile type *a, type *c, type v, int mo, \
-							int fail)                                  \
-	{                                                                                          \
-		return __tsan_atomic##bits##_compare_exchange_strong(a, c, v, mo, fail);           \
-	}                                                                                          \
-	type __tsan_atomic##bits##_compare_exchange_val(volatile type *a, type c, type v, int mo,  \
-							int fail)                                  \
-	{                                                                                          \
-		(void)__tsan_atomic##bits##_compare_exchange_strong(a, &c, v, mo, fail);           \
-		return c;                                                                          \
-	}                                                                                          \
-	ATOMIC_FETCH(bits, type, add, was + v)                                                     \
-	ATOMIC_FETCH(bits, type, sub, was - v)                                                     \
-	ATOMIC_FETCH(bits, type, and, was &v)                                                      \
-	ATOMIC_FETCH(bits, type, or, was | v)                                                      \
-	ATOMIC_FETCH(bits, type, xor, was ^ v)                                                     \
-	ATOMIC_FETCH(bits, type, nand, ~(was & v))
-
-#define ATOMIC_FETCH(bits, type, name, result)                                          \
-	type __tsan_atomic##bits##_fetch_##name(volatile type *a, type v, int mo)       \
-	{                                                                               \
-		bool in = atomic_begin((void *)a, sizeof(type), true, true, CALLER);    \
-		type was = *a;                                                          \
-                                                                                        \
-		(void)mo;                                                               \
-		*a = (type)(result);                                                    \
-		if (in)                                                                 \
-			emit_stores(EV_STORE, offset((void *)a), sizeof(type), CALLER); \
-		return was;                                                             \
-	}
-
-ATOMIC(8, uint8_t)
-ATOMIC(16, uint16_t)
-ATOMIC(32, uint32_t)
-ATOMIC(64, uint64_t)
-
-void __tsan_atomic_thread_fence(int mo)
-{
-	if (mo == SEQ_CST)
-		hook_order(EV_MFENCE, NULL, CALLER);
-}
-void __tsan_atomic_signal_fence(int mo) { (void)mo; }
-/* What a program under -fsanitize=thread may annotate. */
-void __tsan_acquire(void *a) { (void)a; }
-void __tsan_release(void *a) { (void)a; }

@@ -19,9 +19,18 @@ extern bool hook_rmw_drains;
 /* Every event, before it counts; NULL: nobody asks. */
 extern void (*hook_reached)(const struct event *e);
 
+/* [addr, addr + len) lies in the buffer. */
+static inline bool hook_ours(const void *addr, size_t len)
+{
+	uint64_t off = (uint64_t)((const unsigned char *)addr - region_base);
+
+	return __builtin_expect(off < region_bytes && len <= region_bytes - off, 0);
+}
+
 void hook_settle(void); /* a store announced before has taken place by now */
 void hook_forget(void); /* it is of an execution that is over */
-void hook_before_store(const void *ptr, size_t len);
+/* Is about to be stored to by this site. */
+void hook_before_store(const void *ptr, size_t len, uint64_t site);
 /* Has been stored, as it stands. */
 void hook_range_stored(const void *ptr, size_t len, bool streamed, uint64_t site);
 /* Is about to be streamed from src (NULL: zeros), len a multiple of 8, aligned. */

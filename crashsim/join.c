@@ -16,19 +16,6 @@
 
 #include <string.h>
 
-/* It has decided stores of a page walker, of which there are only so many [R16]; or its groups are
- * tied to others: then nothing is forgotten. */
-static bool entangled(const struct open *o)
-{
-	if (o->set->tied || options.persist == PERSIST_PAGE)
-		return true;
-	for (uint32_t i = 0; i < o->set->n; i++) {
-		if (o->set->piece[i].bits)
-			return true;
-	}
-	return false;
-}
-
 static uint64_t line_state(const struct open *o)
 {
 	uint64_t h = digest_mix(11, o->set->line), decided = o->known & ~o->own;
@@ -47,15 +34,32 @@ static uint64_t line_state(const struct open *o)
 	return h;
 }
 
-/* The state of a line as it counts, after what may be forgotten is. */
+/* Make the line as the set has it, but for stores of a page walker that it is decided to have: of them
+ * there are only so many [R16], and each brings what was in the line before it.
+ * Returns true if it has some. */
+static bool reopen(struct open *o)
+{
+	bool walked = false;
+
+	for (unsigned g = 0; g < GROUPS; g++) {
+		bool stays = g >= WALKER_GROUPS && o->lo[g] > o->set->lo[g];
+
+		walked |= stays;
+		o->lo[g] = stays ? o->lo[g] : o->set->lo[g];
+		o->hi[g] = o->set->hi[g];
+	}
+	if (walked)
+		(void)ties_narrow(o->set, o->lo, o->hi);
+	return walked;
+}
+
+/* The state of a line as it counts, after what may be forgotten is.  With the page backend a line is
+ * narrowed by others of its sector: nothing is forgotten. */
 static uint64_t settle(struct open *o)
 {
-	if (!(o->known & ~o->own) && !entangled(o)) {
-		memcpy(o->lo, o->set->lo, sizeof(o->lo));
-		memcpy(o->hi, o->set->hi, sizeof(o->hi));
-		return 0;
-	}
-	return line_state(o);
+	if (o->known & ~o->own || options.persist == PERSIST_PAGE)
+		return line_state(o);
+	return reopen(o) ? line_state(o) : 0;
 }
 
 void explore_join(uint64_t key)

@@ -82,7 +82,7 @@ static uint64_t read_here(struct litmus_at at)
 
 static void write_here(const struct litmus_ins *i, struct litmus_at at, const uint64_t *word)
 {
-	hook_before_store(home(at), at.len);
+	hook_before_store(home(at), at.len, 0);
 	memcpy(home(at), word, at.len);
 	if (i->op == LITMUS_DIRECT)
 		hook_direct_stored(home(at), 0);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "explore.h"
 #include "litmus.h"
 
 #define BUFFER 16u
@@ -51,74 +52,39 @@ struct state {
 	bool returned;
 };
 
-struct seen {
-	uint64_t *slot;
-	size_t n, slots;
-};
-
 static struct {
 	const struct litmus *p;
 	struct litmus_work *work;
 	struct trace trace;
-	struct seen states, explored;
+	struct digests states, explored;
 	bool recorded; /* each instruction takes effect at once, as in the recording of a run */
 } run;
 
 /* ---- digests --------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-	h = (h ^ v) * 0x9e3779b97f4a7c15u;
-	return h ^ h >> 31;
-}
-
-static bool seen_add(struct seen *d, uint64_t h)
-{
-	size_t at;
-
-	if (2 * (d->n + 1) > d->slots) {
-		struct seen old = *d;
-
-		*d = (struct seen){ .slots = old.slots ? 2 * old.slots : 4096 };
-		d->slot = must(calloc(d->slots, sizeof(*d->slot)));
-		for (size_t i = 0; i < old.slots; i++) {
-			if (old.slot[i])
-				(void)seen_add(d, old.slot[i]);
-		}
-		free(old.slot);
-	}
-	h += !h;
-	for (at = h & (d->slots - 1); d->slot[at]; at = (at + 1) & (d->slots - 1)) {
-		if (d->slot[at] == h)
-			return false;
-	}
-	d->slot[at] = h;
-	d->n++;
-	return true;
-}
-
 /* Of all that the model depends on. */
 static uint64_t history_digest(const struct state *s)
 {
-	uint64_t h = mix(1, s->returned);
+	uint64_t h = digest_mix(1, s->returned);
 
 	for (unsigned i = 0; i < run.p->n_threads; i++)
-		h = mix(mix(h, s->core[i].drains), s->core[i].since);
+		h = digest_mix(digest_mix(h, s->core[i].drains), s->core[i].since);
 	for (unsigned i = 0; i < run.p->n_lines; i++) {
 		const struct order *o = &s->order[i];
 
-		h = mix(mix(mix(h, o->done), o->wide), o->part_of);
+		h = digest_mix(digest_mix(digest_mix(h, o->done), o->wide), o->part_of);
 		for (unsigned w = 0; w < LINE_WORDS; w++)
-			h = mix(h, o->word[w]);
+			h = digest_mix(h, o->word[w]);
 	}
 	return h;
 }
 
 static uint64_t entry_digest(uint64_t h, const struct entry *e)
 {
-	h = mix(h, (uint64_t)e->op << 40 | (uint64_t)e->line << 20 | e->left);
+	h = digest_mix(h, (uint64_t)e->op << 40 | (uint64_t)e->line << 20 | e->left);
 	for (unsigned i = 0; i < e->n; i++)
-		h = mix(mix(h, (uint64_t)e->part[i].off << 8 | e->part[i].len), e->part[i].value);
+		h = digest_mix(digest_mix(h, (uint64_t)e->part[i].off << 8 | e->part[i].len),
+			       e->part[i].value);
 	return h;
 }
 
@@ -129,9 +95,9 @@ static uint64_t state_digest(const struct state *s)
 	for (unsigned i = 0; i < run.p->n_threads; i++) {
 		const struct core *c = &s->core[i];
 
-		h = mix(h, (uint64_t)c->pc << 8 | c->n);
+		h = digest_mix(h, (uint64_t)c->pc << 8 | c->n);
 		for (unsigned k = 0; k < run.p->thread[i].n_regs; k++)
-			h = mix(h, c->reg[k]);
+			h = digest_mix(h, c->reg[k]);
 		for (unsigned k = 0; k < c->n; k++)
 			h = entry_digest(h, &c->buffer[k]);
 	}
@@ -139,7 +105,7 @@ static uint64_t state_digest(const struct state *s)
 		uint64_t word;
 
 		memcpy(&word, s->bytes + i, 8);
-		h = mix(h, word);
+		h = digest_mix(h, word);
 	}
 	return h;
 }
@@ -162,10 +128,10 @@ static unsigned unit_of(unsigned line)
 static void happened(struct order *o, uint64_t what, uint32_t part_of)
 {
 	if (!part_of || part_of != o->part_of) {
-		o->done = mix(o->done, o->wide);
+		o->done = digest_mix(o->done, o->wide);
 		o->wide = 0;
 	}
-	o->wide += mix(5, what);
+	o->wide += digest_mix(5, what);
 	o->part_of = part_of;
 }
 
@@ -173,23 +139,24 @@ static void note(struct state *s, const struct event *e, unsigned line)
 {
 	struct core *c = &s->core[e->thread];
 	struct order *o = &s->order[line];
-	uint64_t what = mix(mix(e->kind, e->off << 8 | e->len), e->value);
+	uint64_t what = digest_mix(digest_mix(e->kind, e->off << 8 | e->len), e->value);
 
 	switch (e->kind) {
 	case EV_STREAM:
-		c->since += mix(3, what);
+		c->since += digest_mix(3, what);
 		o->word[e->off / 8 % LINE_WORDS] =
-			mix(o->word[e->off / 8 % LINE_WORDS], mix(what, e->thread));
+			digest_mix(o->word[e->off / 8 % LINE_WORDS], digest_mix(what, e->thread));
 		if (options.persist == PERSIST_PAGE)
 			happened(&s->order[unit_of(line)], what, 0);
 		break;
 	case EV_STORE:
-		o->word[e->off / 8 % LINE_WORDS] = mix(o->word[e->off / 8 % LINE_WORDS], what);
+		o->word[e->off / 8 % LINE_WORDS] =
+			digest_mix(o->word[e->off / 8 % LINE_WORDS], what);
 		happened(&s->order[unit_of(line)], what, e->part_of);
 		break;
 	case EV_CLWB:
-		c->since += mix(3, what);
-		happened(o, mix(what, e->thread), 0);
+		c->since += digest_mix(3, what);
+		happened(o, digest_mix(what, e->thread), 0);
 		break;
 	case EV_CLFLUSH:
 	case EV_WALKER:
@@ -202,7 +169,7 @@ static void note(struct state *s, const struct event *e, unsigned line)
 	case EV_RETURNED:
 		break;
 	default: /* a drain */
-		c->drains = mix(mix(c->drains, c->since), what);
+		c->drains = digest_mix(digest_mix(c->drains, c->since), what);
 		c->since = 0;
 		break;
 	}
@@ -552,10 +519,10 @@ static void crashes(void)
 static void visit(const struct state *s)
 {
 	/* recordings that differ in the order of independent steps differ in their crash points */
-	if (!run.recorded && !seen_add(&run.states, state_digest(s)))
+	if (!run.recorded && !digest_add(&run.states, state_digest(s)))
 		return;
 	run.work->states++;
-	if (run.recorded ? is_over(s) : seen_add(&run.explored, history_digest(s)))
+	if (run.recorded ? is_over(s) : digest_add(&run.explored, history_digest(s)))
 		crashes();
 	for (unsigned t = 0; t < run.p->n_threads; t++) {
 		const struct core *c = &s->core[t];

@@ -121,6 +121,27 @@ static void eager_replayed(uint64_t *number, uint64_t *end)
 	*end = ex.x->misfit ? 0 : *number + 1;
 }
 
+/* A replay is watched: the image, as a set of which nothing is open. */
+static void eager_tell(const struct eager *e)
+{
+	const struct observer *o = ex.x->observer;
+	struct image_set told = *e->set;
+
+	if (!o)
+		return;
+	told.set = must(calloc(told.n + 1, sizeof(*told.set)));
+	for (size_t i = 0; i < told.n; i++) {
+		told.set[i] = must(malloc(sizeof(**told.set)));
+		*told.set[i] = *e->set->set[i];
+		memcpy(told.set[i]->lo, e->cut[i], sizeof(told.set[i]->lo));
+		memcpy(told.set[i]->hi, e->cut[i], sizeof(told.set[i]->hi));
+	}
+	o->level(o->ctx, ex.at, &told);
+	for (size_t i = 0; i < told.n; i++)
+		free(told.set[i]);
+	free(told.set);
+}
+
 static bool explore_eager(const struct image_set *set, size_t crash_in)
 {
 	struct level *l = &ex.level[ex.at];
@@ -149,6 +170,7 @@ static bool explore_eager(const struct image_set *set, size_t crash_in)
 		if (!image_holds(set, e.cut))
 			continue;
 		eager_note(number);
+		eager_tell(&e);
 		l->below = digest_mix(below, number);
 		go_on = explore_lazy(&e.one, crash_in);
 		ex.n_decisions = decisions;

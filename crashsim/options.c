@@ -62,8 +62,9 @@ static const struct option known[] = {
 	  NULL, 1 },
 	{ "max-failures", COUNT, "N", "stop at N failures of a workload (default 16)",
 	  &options.max_failures, NULL, 1 },
-	{ "hang", SECONDS, "S", "an execution that takes longer hangs (default 20)", &options.hang,
-	  NULL, 0 },
+	{ "hang", SECONDS, "S",
+	  "an execution that takes longer hangs, and a run that takes ten times as long (default 20)",
+	  &options.hang, NULL, 0 },
 	{ "memory", BYTES, "BYTES", "that recovery may take (default 1G)", &options.memory, NULL,
 	  1 },
 	{ "max-trace", BYTES, "N", "events of a recording, at most (default 16M)",
@@ -276,7 +277,7 @@ static const char *word_of(const struct choice *c, int value)
 	return c->word;
 }
 
-const char *options_of_path(void)
+const char *options_of_path(enum explore_mode mode)
 {
 	static char text[160];
 	size_t n = 0;
@@ -287,7 +288,7 @@ const char *options_of_path(void)
 		ADD(" --line-order %s", word_of(orders, (int)options.order));
 	if (options.persist != PERSIST_MEMORY)
 		ADD(" --persist %s", word_of(persists, (int)options.persist));
-	if (options.mode == MODE_EAGER)
+	if (mode == MODE_EAGER)
 		ADD(" --mode eager");
 	if (options.walker)
 		ADD(" --walker %u", options.walker);

@@ -40,13 +40,6 @@ static __thread char error[256];
 		real;                                                      \
 	})
 
-static bool ours(const void *addr, size_t len)
-{
-	uint64_t off = (uint64_t)((const unsigned char *)addr - region_base);
-
-	return off < region_bytes && len <= region_bytes - off;
-}
-
 /* ---- flush and drain ------------------------------------------------------------------------- */
 
 static void flush(const void *addr, size_t len, uint64_t site)
@@ -87,7 +80,7 @@ int pmem_msync(const void *addr, size_t len)
 {
 	uintptr_t page = (uintptr_t)addr & ~(uintptr_t)4095;
 
-	if (!ours(addr, len))
+	if (!hook_ours(addr, len))
 		return msync((void *)page, (uintptr_t)addr + len - page, MS_SYNC);
 	hook_msync((void *)page, (uintptr_t)addr + len - page, CALLER);
 	return 0;
@@ -98,7 +91,7 @@ int pmem_has_auto_flush(void) { return options.persist == PERSIST_CACHE; }
 
 int pmem_is_pmem(const void *addr, size_t len)
 {
-	if (ours(addr, len))
+	if (hook_ours(addr, len))
 		return options.persist != PERSIST_PAGE;
 	return LIBPMEM(pmem_is_pmem) ? LIBPMEM(pmem_is_pmem)(addr, len) : 0;
 }
@@ -142,7 +135,7 @@ static void written(const unsigned char *to, size_t len, unsigned flags, uint64_
 static void *move(void *to, const void *from, size_t len, unsigned flags, uint64_t site)
 {
 	hook_loads(from, len);
-	hook_before_store(to, len);
+	hook_before_store(to, len, site);
 	memmove(to, from, len);
 	written(to, len, flags, site);
 	return to;
@@ -150,7 +143,7 @@ static void *move(void *to, const void *from, size_t len, unsigned flags, uint64
 
 static void *set(void *to, int c, size_t len, unsigned flags, uint64_t site)
 {
-	hook_before_store(to, len);
+	hook_before_store(to, len, site);
 	memset(to, c, len);
 	written(to, len, flags, site);
 	return to;

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* recording -- record a workload for the command, and say what is wrong with it: it dies, it is not
- * instrumented, it is not deterministic, it never fences, it stores outside its operations.
+/* recording -- record a workload for the command, and say what is wrong with it: it dies, it does not
+ * end, it is not instrumented, it is not deterministic, it never fences, it stores outside its operations.
  */
 #include "command.h"
 
-#include <errno.h>
+#include <execinfo.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hooks.h"
 #include "recording.h"
+#include "schedule.h"
+#include "story.h"
 #include "symbol.h"
 
 static const struct crashsim_workload *under_way; /* being recorded */
@@ -77,16 +80,22 @@ static void where_outside(const char *at, char *text, size_t size)
 			       (size_t)(first - at));
 }
 
+static uint64_t interrupted_at(const void *context)
+{
+#ifdef __x86_64__
+	return (uint64_t)((const ucontext_t *)context)->uc_mcontext.gregs[16]; /* REG_RIP */
+#else
+	(void)context;
+	return 0;
+#endif
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
 	char text[160], place[200];
+	uint64_t pc = interrupted_at(context);
 	const struct symbol *s;
-	uint64_t pc = 0;
 
-	(void)context;
-#ifdef __x86_64__
-	pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[16]; /* REG_RIP */
-#endif
 	where_outside(sig == SIGSEGV || sig == SIGBUS ? info->si_addr : NULL, text, sizeof(text));
 	s = symbol_of(pc + 1);
 	(void)fprintf(
@@ -94,19 +103,96 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		"crashsim: workload '%s' was killed by SIG%s while it was recorded%s (%s%s%s)\n",
 		under_way->name, sigabbrev_np(sig), text, symbol_place(s, place, sizeof(place)),
 		s->line ? " in " : "", s->line ? s->function : "");
-	_exit(EXIT_NOT_RUN);
+	record_end();
 }
 
 static void on_exit_call(void)
 {
 	if (under_way && !out_of_memory) {
-		(void)fflush(stdout);
 		(void)fprintf(stderr,
 			      "crashsim: workload '%s' ended its process while it was recorded\n",
 			      under_way->name);
-		_exit(EXIT_NOT_RUN);
+		record_end();
 	}
 }
+
+/* ---- what does not end while it is recorded -------------------------------------------------------- */
+
+#define HANGS_FOR   10.0 /* as long as an execution of recovery may take, times this */
+#define FRAMES      4u
+#define LAST_MOMENT 5 /* seconds to find out where it is */
+
+/* The program's frames below the one that was interrupted at pc. */
+static void place_of(uint64_t pc, char *text, size_t size)
+{
+	void *at[STORY_STACK + 8];
+	uint64_t stack[STORY_STACK + 8];
+	const struct symbol *frame[FRAMES];
+	int depth = backtrace(at, STORY_STACK + 8);
+	unsigned n = 0;
+	size_t used = 0;
+	char place[200];
+
+	for (int i = 0; i < depth; i++) {
+		stack[n++] = (uint64_t)(uintptr_t)at[i];
+		if (stack[n - 1] == pc) {
+			stack[0] = pc + 1; /* as if it were a call */
+			n = 1;
+		}
+	}
+	n = story_frames(stack, n, 0, frame, FRAMES);
+	for (unsigned i = 0; i < n && used < size; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s (%s)", i ? " < " : ", at ",
+					 symbol_place(frame[i], place, sizeof(place)),
+					 frame[i]->function);
+}
+
+static void on_time(int sig, siginfo_t *info, void *context)
+{
+	static volatile sig_atomic_t times;
+	char text[600] = "";
+
+	(void)info;
+	if (threads_pass_on(sig))
+		return;
+	if (times++) { /* interrupted where it cannot be asked, in malloc() maybe */
+		static const char words[] =
+			"crashsim: the workload that is recorded does not end\n";
+
+		(void)!write(2, words, sizeof(words) - 1);
+		stage = STAGE_IDLE;
+		_exit(EXIT_NOT_RUN);
+	}
+	if (debugged()) { /* somebody looks at it, and takes the time */
+		times = 0;
+		return;
+	}
+	place_of(interrupted_at(context), text, sizeof(text));
+	record_refuse("%s does not end: it was stopped after %g seconds, ten times --hang%s",
+		      stage == STAGE_RECORD ? "run" : "setup", HANGS_FOR * options.hang, text);
+}
+
+static void watch_begin(timer_t *watch)
+{
+	struct sigaction act = { .sa_sigaction = on_time, .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMAX };
+	double limit = HANGS_FOR * options.hang;
+	struct itimerspec when = { .it_interval.tv_sec = LAST_MOMENT };
+	void *warm[2];
+
+	(void)backtrace(warm, 2); /* it loads its unwinder when it is called first */
+	when.it_value.tv_sec = (time_t)limit;
+	when.it_value.tv_nsec = (long)((limit - (double)when.it_value.tv_sec) * 1e9);
+	if (!when.it_value.tv_sec && !when.it_value.tv_nsec)
+		when.it_value.tv_nsec = 1;
+	(void)sigaction(SIGRTMAX, &act, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &event, watch) || timer_settime(*watch, 0, &when, NULL)) {
+		perror("crashsim: a timer");
+		exit(EXIT_NOT_RUN);
+	}
+}
+
+/* ---- both ------------------------------------------------------------------------------------------ */
 
 static const int fatal[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
 #define FATAL (sizeof(fatal) / sizeof(fatal[0]))
@@ -115,6 +201,7 @@ static int record_guarded(const struct crashsim_workload *w, struct trace *t)
 {
 	static bool registered;
 	struct sigaction act = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO }, was[FATAL];
+	timer_t watch;
 	int rc;
 
 	if (!registered)
@@ -122,9 +209,11 @@ static int record_guarded(const struct crashsim_workload *w, struct trace *t)
 	registered = true;
 	for (size_t i = 0; i < FATAL; i++)
 		(void)sigaction(fatal[i], &act, &was[i]);
+	watch_begin(&watch);
 	under_way = w;
 	rc = record_checked(w, t);
 	under_way = NULL;
+	(void)timer_delete(watch);
 	for (size_t i = 0; i < FATAL; i++)
 		(void)sigaction(fatal[i], &was[i], NULL);
 	return rc;

@@ -2,7 +2,6 @@
 /* replay -- crashsim replay, crashsim shrink, and the reports of failures. */
 #include "command.h"
 
-#include <pthread.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,7 +115,7 @@ static int misfit(const struct named *n)
 	return EXIT_USAGE;
 }
 
-static bool debugged(void)
+bool debugged(void)
 {
 	char line[256];
 	FILE *f = fopen("/proc/self/status", "r");
@@ -131,26 +130,11 @@ static bool debugged(void)
 	return tracer != 0;
 }
 
-static const struct named *forking; /* whose recovery must not fork */
-static int fork_exit = EXIT_FAILURES;
-
-static void on_fork(void)
-{
-	if (stage != STAGE_RECOVER || !forking)
-		return;
-	(void)printf("%s:%s: recovery called fork()\n", forking->w->name, forking->f.id);
-	(void)fflush(NULL);
-	_exit(fork_exit);
-}
-
 /* The path itself, in this process: breakpoints hold, what recovery prints is seen. */
 static int replay_here(struct named *n)
 {
 	enum replayed how;
 
-	if (!forking)
-		(void)pthread_atfork(on_fork, NULL, NULL);
-	forking = n;
 	how = path_replay(n->w, &n->t, &n->f, NULL);
 	(void)fflush(stdout);
 	if (how == REPLAY_MISFIT)
@@ -170,7 +154,6 @@ static int replay_in_child(struct named *n)
 	(void)fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
-		fork_exit = 100 + EXIT_FAILURES;
 		int rc = replay_here(n);
 
 		(void)fflush(NULL);

@@ -9,21 +9,24 @@
 #include "report.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cause.h"
 #include "command.h"
+#include "svg.h"
 #include "symbol.h"
 
-#define LEFT      96
-#define TOP       128
-#define COLUMN    84
-#define ROW       64
-#define ROWS_MAX  14u
-#define ITEMS_MAX 44u
-#define SOURCES   6u
+#define LEFT        96
+#define TOP         128
+#define COLUMN      84
+#define LABEL_CHARS 13u /* that fit in it, of font size 10 */
+#define ROW         64
+#define WIDE_LEAST  1000 /* for the legend */
+#define WIDE_MAX    1600 /* for a heading */
+#define ROWS_MAX    14u
+#define ITEMS_MAX   44u
+#define SOURCES     6u
 
 #define RED    "#c62828"
 #define GREEN  "#2e7d32"
@@ -45,6 +48,7 @@ struct picture {
 	const struct cause *c;
 	uint64_t row[ROWS_MAX]; /* lines */
 	size_t n_rows, n_items, left_out;
+	int width;
 	struct item item[ITEMS_MAX];
 };
 
@@ -185,37 +189,14 @@ static int column_x(size_t item) { return LEFT + (int)item * COLUMN + COLUMN / 2
 static int row_y(size_t row) { return TOP + (int)row * ROW + ROW / 2; }
 static int bottom(const struct picture *p) { return TOP + (int)p->n_rows * ROW; }
 
-static void escaped(FILE *to, const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '<')
-			(void)fputs("&lt;", to);
-		else if (*s == '&')
-			(void)fputs("&amp;", to);
-		else if ((unsigned char)*s >= 0x20)
-			(void)fputc(*s, to);
-	}
-}
+/* Of any length; in a column, its middle at x. */
+#define TEXT(p, x, y, ...)  svg_text((p)->to, x, y, SIZE_MAX, __VA_ARGS__)
+#define LABEL(p, x, y, ...) svg_text((p)->to, x, y, LABEL_CHARS, __VA_ARGS__)
 
-static void text(struct picture *p, int x, int y, const char *style, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
-static void text(struct picture *p, int x, int y, const char *style, const char *format, ...)
+/* From the left edge up to the right one; per: tenths of a pixel that a character takes. */
+static void line_of(struct picture *p, int y, int per, const char *style, const char *words)
 {
-	char words[700];
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(words, sizeof(words), format, ap);
-	va_end(ap);
-	(void)fprintf(p->to, "<text x=\"%d\" y=\"%d\" %s>", x, y, style);
-	escaped(p->to, words);
-	(void)fputs("</text>\n", p->to);
-}
-
-static void line(struct picture *p, int x1, int y1, int x2, int y2, const char *style)
-{
-	(void)fprintf(p->to, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" %s/>\n", x1, y1, x2, y2,
-		      style);
+	svg_text(p->to, 16, y, (size_t)((p->width - 32) * 10 / per), style, "%s", words);
 }
 
 /* Where a happening is in the source: the frame that the program's author looks for. */
@@ -282,14 +263,15 @@ static void draw_store(struct picture *p, size_t item)
 		x, y - 5, end > x ? end - x : 0, color);
 	(void)fprintf(p->to, "<circle cx=\"%d\" cy=\"%d\" r=\"10\" fill=\"%s\"/>\n", x, y, color);
 	if (is_lost(h->fate)) {
-		line(p, x - 5, y - 5, x + 5, y + 5, "stroke=\"white\" stroke-width=\"3\"");
-		line(p, x - 5, y + 5, x + 5, y - 5, "stroke=\"white\" stroke-width=\"3\"");
+		svg_line(p->to, x - 5, y - 5, x + 5, y + 5, "stroke=\"white\" stroke-width=\"3\"");
+		svg_line(p->to, x - 5, y + 5, x + 5, y - 5, "stroke=\"white\" stroke-width=\"3\"");
 	} else if (h->fate == FATE_SURVIVED) {
-		line(p, x - 5, y, x - 1, y + 5, "stroke=\"white\" stroke-width=\"3\"");
-		line(p, x - 1, y + 5, x + 6, y - 5, "stroke=\"white\" stroke-width=\"3\"");
+		svg_line(p->to, x - 5, y, x - 1, y + 5, "stroke=\"white\" stroke-width=\"3\"");
+		svg_line(p->to, x - 1, y + 5, x + 6, y - 5, "stroke=\"white\" stroke-width=\"3\"");
 	}
-	text(p, x, y - 15, SMALL, "+%u = %#" PRIx64, (unsigned)(h->e.off % LINE_BYTES), h->e.value);
-	text(p, x, y + 24, SMALL, "%s", source_of(h, words, sizeof(words)));
+	LABEL(p, x, y - 15, SMALL, "+%u = %#" PRIx64, (unsigned)(h->e.off % LINE_BYTES),
+	      h->e.value);
+	LABEL(p, x, y + 24, SMALL, "%s", source_of(h, words, sizeof(words)));
 }
 
 static void draw_event(struct picture *p, size_t item)
@@ -304,16 +286,17 @@ static void draw_event(struct picture *p, size_t item)
 		y = row_y((size_t)row);
 		(void)fprintf(p->to, "<path d=\"M%d %d h20 l-10 16 z\" fill=\"" BLUE "\"/>\n",
 			      x - 10, y - 8);
-		text(p, x, y - 15, SMALL_IN(BLUE), "flush");
-		text(p, x, y + 24, SMALL, "%s", source_of(h, words, sizeof(words)));
+		LABEL(p, x, y - 15, SMALL_IN(BLUE), "flush");
+		LABEL(p, x, y + 24, SMALL, "%s", source_of(h, words, sizeof(words)));
 	} else if (is_fence(&h->e)) {
-		line(p, x, TOP - 6, x, bottom(p), "stroke=\"" BLUE "\" stroke-width=\"2\"");
-		text(p, x, TOP - 24, SMALL_IN(BLUE), "fence");
-		text(p, x, TOP - 12, SMALL, "%s", source_of(h, words, sizeof(words)));
+		svg_line(p->to, x, TOP - 6, x, bottom(p), "stroke=\"" BLUE "\" stroke-width=\"2\"");
+		LABEL(p, x, TOP - 24, SMALL_IN(BLUE), "fence");
+		LABEL(p, x, TOP - 12, SMALL, "%s", source_of(h, words, sizeof(words)));
 	} else {
-		line(p, x, TOP - 6, x, bottom(p), "stroke=\"" GREY "\" stroke-dasharray=\"1 4\"");
-		text(p, x, TOP - 24, SMALL_IN(GREY), "%s %" PRIu64,
-		     h->e.kind == EV_BEGIN ? "begin" : "return of", h->e.value);
+		svg_line(p->to, x, TOP - 6, x, bottom(p),
+			 "stroke=\"" GREY "\" stroke-dasharray=\"1 4\"");
+		LABEL(p, x, TOP - 24, SMALL_IN(GREY), "%s %" PRIu64,
+		      h->e.kind == EV_BEGIN ? "begin" : "return of", h->e.value);
 	}
 }
 
@@ -334,18 +317,18 @@ static void draw_read(struct picture *p, size_t item)
 		      "stroke-width=\"3\"/>\n",
 		      x - 12, y, color);
 	if (r->d.word == LINE_WORDS)
-		text(p, x, y - 15, SMALL, "read content %u", r->d.chosen + 1);
+		LABEL(p, x, y - 15, SMALL, "read content %u", r->d.chosen + 1);
 	else
-		text(p, x, y - 15, SMALL, "+%u is %#" PRIx64, 8u * r->d.word, r->value);
-	text(p, x, y + 24, SMALL, "%s", source_of(&as, words, sizeof(words)));
+		LABEL(p, x, y - 15, SMALL, "+%u is %#" PRIx64, 8u * r->d.word, r->value);
+	LABEL(p, x, y + 24, SMALL, "%s", source_of(&as, words, sizeof(words)));
 }
 
 static void draw_crash(struct picture *p, size_t item)
 {
 	int x = column_x(item);
 
-	line(p, x, TOP - 16, x, bottom(p) + 8, "stroke=\"" RED "\" stroke-width=\"5\"");
-	text(p, x, TOP - 24,
+	svg_line(p->to, x, TOP - 16, x, bottom(p) + 8, "stroke=\"" RED "\" stroke-width=\"5\"");
+	TEXT(p, x, TOP - 24,
 	     "font-size=\"13\" font-weight=\"bold\" text-anchor=\"middle\" fill=\"" RED "\"",
 	     p->item[item].index ? "crash %zu" : "crash", p->item[item].index + 1);
 }
@@ -382,7 +365,7 @@ static void draw_missing_flush(struct picture *p, size_t k)
 		      "<path d=\"M%d %d h20 l-10 16 z\" fill=\"white\" stroke=\"" ORANGE
 		      "\" stroke-width=\"2.5\" stroke-dasharray=\"4 2\"/>\n",
 		      x - 10, y - 8);
-	text(p, x, y - 26, HALO, "missing flush");
+	TEXT(p, x, y - 26, HALO, "missing flush");
 }
 
 static void draw_missing(struct picture *p)
@@ -398,22 +381,22 @@ static void draw_missing(struct picture *p)
 	if (c->missing == MISSING_FLUSH || at == SIZE_MAX)
 		return;
 	x = column_x(at) - COLUMN / 2 + (c->patch.n_flush ? 16 : 0);
-	line(p, x, TOP - 30, x, bottom(p),
-	     "stroke=\"" ORANGE "\" stroke-width=\"2.5\" stroke-dasharray=\"6 4\"");
-	text(p, x, TOP - 36, HALO, c->patch.msync ? "missing msync" : "missing fence");
+	svg_line(p->to, x, TOP - 30, x, bottom(p),
+		 "stroke=\"" ORANGE "\" stroke-width=\"2.5\" stroke-dasharray=\"6 4\"");
+	TEXT(p, x, TOP - 36, HALO, c->patch.msync ? "missing msync" : "missing fence");
 }
 
 /* ---- the frame around it --------------------------------------------------------------------------- */
 
-static void draw_rows(struct picture *p, int width)
+static void draw_rows(struct picture *p)
 {
 	for (size_t i = 0; i < p->n_rows; i++) {
-		(void)fprintf(p->to,
-			      "<rect x=\"8\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\"/>\n",
-			      TOP + (int)i * ROW, width - 16, ROW, i % 2 ? "#ffffff" : "#f1f4f6");
-		text(p, 16, row_y(i) - 2, "font-size=\"12\" font-weight=\"bold\" fill=\"" INK "\"",
+		(void)fprintf(
+			p->to, "<rect x=\"8\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\"/>\n",
+			TOP + (int)i * ROW, p->width - 16, ROW, i % 2 ? "#ffffff" : "#f1f4f6");
+		TEXT(p, 16, row_y(i) - 2, "font-size=\"12\" font-weight=\"bold\" fill=\"" INK "\"",
 		     "+%#" PRIx64, p->row[i] << LINE_SHIFT);
-		text(p, 16, row_y(i) + 12, "font-size=\"10\" fill=\"" GREY "\"", "cache line");
+		TEXT(p, 16, row_y(i) + 12, "font-size=\"10\" fill=\"" GREY "\"", "cache line");
 	}
 }
 
@@ -431,10 +414,10 @@ static void draw_legend(struct picture *p, int y)
 	for (size_t i = 0; i < sizeof(entry) / sizeof(entry[0]); i++) {
 		(void)fprintf(p->to, "<circle cx=\"%d\" cy=\"%d\" r=\"6\" fill=\"%s\"/>\n", x + 6,
 			      y - 4, entry[i].color);
-		text(p, x + 17, y, "font-size=\"11\" fill=\"" INK "\"", "%s", entry[i].words);
+		TEXT(p, x + 17, y, "font-size=\"11\" fill=\"" INK "\"", "%s", entry[i].words);
 		x += 32 + (int)strlen(entry[i].words) * 7;
 	}
-	text(p, x, y, "font-size=\"11\" fill=\"" INK "\"",
+	TEXT(p, x, y, "font-size=\"11\" fill=\"" INK "\"",
 	     "diamond: what recovery read, red where it is not the newest");
 }
 
@@ -449,19 +432,19 @@ static void draw_cause(struct picture *p, int y)
 	cause_text(memory, p->s, p->c);
 	(void)fclose(memory);
 	if (p->c->missing != MISSING_UNKNOWN)
-		text(p, 16, y, "font-size=\"12\" font-weight=\"bold\" fill=\"" ORANGE "\"", "%s",
-		     words);
+		line_of(p, y, 75, "font-size=\"12\" font-weight=\"bold\" fill=\"" ORANGE "\"",
+			words);
 	free(words);
 	if (p->left_out)
-		text(p, 16, y + 16, "font-size=\"10\" fill=\"" GREY "\"",
+		TEXT(p, 16, y + 16, "font-size=\"10\" fill=\"" GREY "\"",
 		     "%zu events that matter less are left out", p->left_out);
 }
 
 /* The lines of source that the picture is about. */
 static int draw_sources(struct picture *p, int y)
 {
-	char seen[SOURCES][200], place[200], source[200];
-	size_t n = 0;
+	char seen[SOURCES][200], place[200], source[200], words[420], why[100];
+	size_t n = 0, most;
 
 	for (size_t i = 0; i < p->n_items && n < SOURCES; i++) {
 		const struct happening *h = &p->s->event[p->item[i].index];
@@ -481,49 +464,57 @@ static int draw_sources(struct picture *p, int y)
 		if (k < n)
 			continue;
 		memcpy(seen[n++], place, sizeof(place));
-		text(p, 16, y, "font-size=\"12\" font-family=\"monospace\" fill=\"" INK "\"",
-		     "%s  %s", place, source);
-		text(p, 16 + 8 * (int)(strlen(place) + strlen(source) + 3), y,
-		     "font-size=\"11\" fill=\"" GREY "\"", "%s%s%s",
-		     is_lost(h->fate) ? "lost" : "too early", frames > 1 ? ", called by " : "",
-		     frames > 1 ? frame[1]->function : "");
+		(void)snprintf(words, sizeof(words), "%s  %s", place, source);
+		(void)snprintf(
+			why, sizeof(why), "%s%s%.60s", is_lost(h->fate) ? "lost" : "too early",
+			frames > 1 ? ", called by " : "", frames > 1 ? frame[1]->function : "");
+		most = (size_t)p->width / 8 - strlen(why) - 5;
+		svg_text(p->to, 16, y, most,
+			 "font-size=\"12\" font-family=\"monospace\" fill=\"" INK "\"", "%s",
+			 words);
+		TEXT(p, 16 + 8 * (int)(strlen(words) < most ? strlen(words) + 1 : most + 1), y,
+		     "font-size=\"11\" fill=\"" GREY "\"", "%s", why);
 		y += 18;
 	}
 	return y;
 }
 
-static void draw_headings(struct picture *p)
+/* The heading, and the command, which is whole. */
+static void draw_headings(struct picture *p, const char *heading, const char *replay)
 {
 	size_t crash = 0;
 
-	text(p, 16, 26, "font-size=\"17\" font-weight=\"bold\" fill=\"" INK "\"", "%s: %s",
-	     p->s->w->name, p->s->f.what);
-	text(p, 16, 44, "font-size=\"11\" fill=\"" GREY "\"", "%s replay%s %s:%s", command_name(),
-	     options_of_path(), p->s->w->name, p->s->f.id);
+	line_of(p, 26, 100, "font-size=\"17\" font-weight=\"bold\" fill=\"" INK "\"", heading);
+	TEXT(p, 16, 44, "font-size=\"11\" fill=\"" GREY "\"", "%s", replay);
 	while (crash < p->n_items && p->item[crash].what != ITEM_CRASH)
 		crash++;
-	text(p, LEFT, 74, "font-size=\"12\" fill=\"" GREY "\"",
-	     "run, in order of time \xe2\x86\x92");
-	text(p, column_x(crash) + 16, 74, "font-size=\"12\" fill=\"" GREY "\"",
+	TEXT(p, LEFT, 74, "font-size=\"12\" fill=\"" GREY "\"", "run%s \xe2\x86\x92",
+	     crash < 2 ? "" : ", in order of time");
+	TEXT(p, column_x(crash) + 16, 74, "font-size=\"12\" fill=\"" GREY "\"",
 	     "recovery \xe2\x86\x92");
 }
 
+static int at_least(int a, int b) { return a > b ? a : b; }
+
 void story_svg(FILE *to, const struct story *s, const struct cause *c)
 {
-	char *body = NULL;
+	char *body = NULL, heading[600], replay[1000];
 	size_t size;
 	struct picture p = { .to = open_memstream(&body, &size), .s = s, .c = c };
-	int width, height, title;
+	int height, wide;
 
 	(void)must(p.to);
 	rows_find(&p);
 	items_find(&p);
-	title = 40 + (int)(strlen(s->f.what) + strlen(s->w->name)) * 10;
-	width = LEFT + (int)p.n_items * COLUMN + 24;
-	width = width < 960 ? 960 : width;
-	width = width < title ? title : width;
-	draw_headings(&p);
-	draw_rows(&p, width);
+	(void)snprintf(heading, sizeof(heading), "%s: %s", s->w->name, s->f.what);
+	(void)snprintf(replay, sizeof(replay), "%s replay%s %s:%s", command_name(),
+		       options_of_path(s->mode), s->w->name, s->f.id);
+	wide = 32 + (int)strlen(heading) * 10;
+	p.width = at_least(WIDE_LEAST, LEFT + (int)p.n_items * COLUMN + 24);
+	p.width = at_least(p.width, wide < WIDE_MAX ? wide : WIDE_MAX);
+	p.width = at_least(p.width, 32 + (int)strlen(replay) * 7);
+	draw_headings(&p, heading, replay);
+	draw_rows(&p);
 	for (size_t i = 0; i < p.n_items; i++) {
 		if (p.item[i].what == ITEM_EVENT)
 			draw_event(&p, i);
@@ -542,6 +533,6 @@ void story_svg(FILE *to, const struct story *s, const struct cause *c)
 		to,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
 		"font-family=\"sans-serif\">\n<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n%s</svg>\n",
-		width, height, width, height, width, height, body);
+		p.width, height, p.width, height, p.width, height, body);
 	free(body);
 }

@@ -318,7 +318,7 @@ void cause_text(FILE *to, const struct story *s, const struct cause *c)
 void story_text(FILE *to, const struct story *s, const struct cause *c)
 {
 	(void)fprintf(to, "  %s\n", s->f.what);
-	(void)fprintf(to, "  replay  %s replay%s %s:%s\n", command_name(), options_of_path(),
+	(void)fprintf(to, "  replay  %s replay%s %s:%s\n", command_name(), options_of_path(s->mode),
 		      s->w->name, s->f.id);
 	crash_text(to, s, "crash");
 	if (c->nothing_lost)

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "driver.h"
 #include "hooks.h"
 #include "symbol.h"
 #include "system.h"
@@ -159,10 +161,7 @@ static _Noreturn void failed(const char *what)
 {
 	if (stage == STAGE_RECOVER)
 		explore_fail(what);
-	(void)fprintf(stderr, "crashsim: run, schedule of seed %llu: %s\n",
-		      (unsigned long long)options.seed, what);
-	(void)fflush(NULL);
-	_exit(3);
+	record_refuse("run, schedule of seed %llu: %s", (unsigned long long)options.seed, what);
 }
 
 static _Noreturn void deadlock(void)
@@ -321,7 +320,7 @@ void threads_begin(void)
 	sched.n = 1;
 	if (!sched.thread[0])
 		sched.thread[0] = must(calloc(1, sizeof(struct thread)));
-	*sched.thread[0] = (struct thread){ .state = RUNS };
+	*sched.thread[0] = (struct thread){ .state = RUNS, .system = pthread_self() };
 	sched.runs = self = sched.thread[0];
 	sched.on = true;
 	sched.over = false;
@@ -331,6 +330,13 @@ void threads_begin(void)
 	threads_execution++;
 	threads_on = false;
 	hook_thread = 0;
+}
+
+bool threads_pass_on(int sig)
+{
+	if (!sched.on || self == sched.runs)
+		return false;
+	return pthread_kill(sched.runs->system, sig) == 0;
 }
 
 void threads_abandon(void)

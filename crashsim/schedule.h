@@ -13,6 +13,8 @@ extern uint64_t threads_execution; /* number of the one under way */
  * the schedule's.  end: lets those run to their end that were not joined. */
 void threads_begin(void);
 void threads_end(void);
+/* A signal that came to a thread which does not run goes to the one that does.  False: it has. */
+bool threads_pass_on(int sig);
 /* Instead of end, when the caller has jumped out: the other threads never go on. */
 void threads_abandon(void);
 

@@ -353,6 +353,8 @@ static void decisions(struct story *s)
 {
 	struct failure *f = &s->f;
 
+	if (s->mode == MODE_EAGER) /* the number of the image, and nothing is decided */
+		return;
 	f->decision = must(realloc(f->decision, (s->n_reads + 1) * sizeof(*f->decision)));
 	f->n_decisions = 0;
 	for (size_t i = 0; i < s->n_reads; i++) {
@@ -380,7 +382,7 @@ static void build(struct story *s, int fd)
 
 static int wait_for(pid_t pid)
 {
-	double until = now_s() + options.hang;
+	double until = now_s() + options.hang + 2 * record_took; /* it records, too */
 	int status = 0;
 
 	while (waitpid(pid, &status, WNOHANG) == 0) {
@@ -400,7 +402,7 @@ void story_take(struct story *s, const struct crashsim_workload *w, const struct
 	pid_t pid;
 	int status;
 
-	*s = (struct story){ .w = w, .t = t, .f = *f, .how = REPLAY_FAILS };
+	*s = (struct story){ .w = w, .t = t, .f = *f, .mode = options.mode, .how = REPLAY_FAILS };
 	s->f.decision = must(calloc(f->n_decisions + 1, sizeof(*f->decision)));
 	memcpy(s->f.decision, f->decision, f->n_decisions * sizeof(*f->decision));
 	memcpy(what, f->what, sizeof(what));
@@ -438,18 +440,25 @@ void story_free(struct story *s)
 unsigned story_frames(const uint64_t *stack, unsigned n_stack, uint64_t site,
 		      const struct symbol **frame, unsigned n)
 {
+	const struct symbol *wrapper = NULL;
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < n_stack && kept < n; i++) {
 		for (const struct symbol *s = symbol_of(stack[i]); s && kept < n;
 		     s = s->inlined_in) {
-			if (!symbol_is_engine(s))
+			if (symbol_is_engine(s)) {
+				if (kept || wrapper) /* who called the program is no part of it */
+					i = n_stack - 1;
+			} else if (!kept && symbol_is_wrapper(s)) {
+				wrapper = s;
+			} else {
 				frame[kept++] = s;
-			else if (kept) /* who called the program is no part of it */
-				i = n_stack - 1;
+			}
 		}
 	}
+	if (!kept && wrapper)
+		frame[kept++] = wrapper;
 	if (!kept && site)
-		frame[kept++] = symbol_of(site);
+		frame[kept++] = symbol_caller(symbol_of(site));
 	return kept;
 }

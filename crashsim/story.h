@@ -45,7 +45,8 @@ struct live { /* a piece of a line that was open, and what is left of its group 
 struct story {
 	const struct crashsim_workload *w;
 	const struct trace *t;
-	struct failure f; /* its what, as it happened now */
+	struct failure f;       /* its what, as it happened now */
+	enum explore_mode mode; /* that its path is of */
 	enum replayed how;
 	struct happening *event;
 	size_t n, room;
@@ -62,7 +63,8 @@ void story_take(struct story *s, const struct crashsim_workload *w, const struct
 		void *ctx);
 void story_free(struct story *s);
 
-/* The innermost frames of a stack that are the program's own, at most n; returns how many. */
+/* The innermost frames of a stack that are the program's own, from the first that is no wrapper on, at
+ * most n; returns how many. */
 struct symbol;
 unsigned story_frames(const uint64_t *stack, unsigned n_stack, uint64_t site,
 		      const struct symbol **frame, unsigned n);

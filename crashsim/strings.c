@@ -31,7 +31,7 @@ static size_t seen(const char *s, size_t max)
 
 static void copied(char *to, const char *from, size_t n, uint64_t site)
 {
-	hook_before_store(to, n);
+	hook_before_store(to, n, site);
 	memmove(to, from, n);
 	hook_range_stored(to, n, false, site);
 }
@@ -63,7 +63,7 @@ char *crashsim_strncpy(char *to, const char *from, size_t max)
 {
 	size_t n = seen(from, max);
 
-	hook_before_store(to, max);
+	hook_before_store(to, max, CALLER);
 	memmove(to, from, n);
 	memset(to + n, 0, max - n);
 	hook_range_stored(to, max, false, CALLER);
@@ -83,7 +83,7 @@ char *crashsim_strncat(char *to, const char *from, size_t max)
 
 	copied(end, from, n, CALLER);
 	if (!n || from[n - 1]) {
-		hook_before_store(end + n, 1);
+		hook_before_store(end + n, 1, CALLER);
 		end[n] = 0;
 		hook_range_stored(end + n, 1, false, CALLER);
 	}

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "system.h"
+
 #define SLOTS 65536u /* a power of two; more sites than half of it are not kept */
 #define BATCH 512u   /* addresses in one command line */
 
@@ -107,7 +109,7 @@ static void ask(const struct object *o, const uint64_t *pc, size_t n)
 				       (unsigned long long)(pc[i] - 1 - o->base));
 	(void)snprintf(command + at, room - at, " 2>/dev/null");
 	(void)fflush(NULL);
-	out = popen(command, "re");
+	out = SYSTEM(popen)(command, "re");
 	if (out) {
 		read_answers(out, o->base);
 		(void)pclose(out);
@@ -216,6 +218,40 @@ const char *symbol_source(const struct symbol *s, char *text, size_t size)
 	return text;
 }
 
+/* ---- wrappers ------------------------------------------------------------------------------------ */
+
+static const char *wrappers = "";
+
+void crashsim_wrappers(const char *files) { wrappers = files; }
+
+/* Its file is, or ends in a slash and, one of the names. */
+bool symbol_is_wrapper(const struct symbol *s)
+{
+	size_t len = strlen(s->file), n;
+
+	for (const char *name = wrappers; *name; name += n) {
+		const char *end = s->file + len;
+
+		n = strcspn(name, " ");
+		if (n && n <= len && !strncmp(end - n, name, n) &&
+		    (n == len || end[-(ptrdiff_t)n - 1] == '/'))
+			return true;
+		n += strspn(name + n, " ");
+	}
+	return false;
+}
+
+const struct symbol *symbol_caller(const struct symbol *s)
+{
+	const struct symbol *caller = s;
+
+	while (caller && symbol_is_wrapper(caller))
+		caller = caller->inlined_in;
+	return caller ? caller : s;
+}
+
+/* ---- in words ------------------------------------------------------------------------------------ */
+
 bool symbol_is_engine(const struct symbol *s)
 {
 	static char own[4096];
@@ -249,7 +285,7 @@ const char *event_text(const struct event *e, char *text, size_t size)
 		[EV_NOTE] = "note",
 		[EV_AGAIN] = "begin anew",
 	};
-	const struct symbol *s = symbol_of(e->site);
+	const struct symbol *s = symbol_caller(symbol_of(e->site));
 	char what[100], where[300] = "", place[200];
 
 	if (e->site)

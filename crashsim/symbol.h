@@ -24,5 +24,9 @@ const char *symbol_source(const struct symbol *s, char *text, size_t size);
 const char *event_text(const struct event *e, char *text, size_t size);
 /* It is code of crashsim's own. */
 bool symbol_is_engine(const struct symbol *s);
+/* It is in a file that crashsim_wrappers() names. */
+bool symbol_is_wrapper(const struct symbol *s);
+/* s, or where it was inlined from wrappers, who called them. */
+const struct symbol *symbol_caller(const struct symbol *s);
 
 #endif

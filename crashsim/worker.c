@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -157,14 +156,6 @@ static void on_exit_call(void)
 					     : "recovery called exit()");
 }
 
-static void on_fork(void)
-{
-	if (stage != STAGE_RECOVER || !me)
-		return;
-	(void)snprintf(me->why, sizeof(me->why), "recovery called fork()");
-	_exit(9);
-}
-
 void worker_died_of(const char *why, int status, char *what, size_t size)
 {
 	if (why[0])
@@ -265,7 +256,6 @@ static _Noreturn void worker(struct work *work, unsigned number, size_t first, i
 	(void)dup2(output, 2);
 	worker_limits();
 	(void)atexit(on_exit_call);
-	(void)pthread_atfork(on_fork, NULL, NULL);
 	for (;;) {
 		size_t index = first != NO_POINT ? first : atomic_fetch_add(&work->sh->next, 1);
 

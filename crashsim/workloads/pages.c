@@ -21,7 +21,10 @@ static void map_one_run(void *pm)
 	CALL(0, pmpt_map(NULL, space, P4K, 1, 7, PMPT_R | PMPT_W | PMPT_EXT));
 	bridge_stop();
 }
-PAGES(map_one, "map one page, its tables with it", .setup = bridge_setup, .twice = 1)
+PAGES(map_one, "map one page, its tables with it", .setup = bridge_setup)
+
+#define map_twice_run map_one_run
+PAGES(map_twice, "the same, recovered and checked twice", .setup = bridge_setup, .twice = 1)
 
 /* The tables are there: a line, a fence, a word. */
 static void map_next_setup(void *pm)
@@ -180,6 +183,91 @@ static void walked_run(void *pm)
 	bridge_stop();
 }
 PAGES(walked, "protect and replace where a page walker may set A and D", .setup = walked_setup)
+
+/* A run of n pages, the first in the middle of a line. */
+static void walked_pages(void *pm, unsigned n)
+{
+	bridge_setup(pm);
+	MUST(pmpt_map(NULL, space, 4 * P4K, n, 1024, PMPT_R | PMPT_EXT));
+	MUST(pmpt_checkpoint(pool));
+}
+
+/* Unmap all but the last, so that their table stays. */
+static void unmap_walked(unsigned n)
+{
+	bridge_walker(4 * P4K, n);
+	CALL(0, pmpt_unmap(NULL, space, 4 * P4K, (n - 1) * P4K));
+}
+
+static void walked_unmap_setup(void *pm) { walked_pages(pm, 7); }
+static void walked_unmap_run(void *pm)
+{
+	(void)pm;
+	bridge_start();
+	unmap_walked(7);
+	CALL(0, pmpt_map(NULL, space, 5 * P4K, 1, 9, PMPT_R | PMPT_EXT));
+	bridge_stop();
+}
+PAGES(walked_unmap, "unmap, and map anew, where a page walker may set A and D",
+      .setup = walked_unmap_setup)
+
+/* Recovery reads each of its lines only to store over it: paths multiply, if they do not join. */
+static void walked_run_setup(void *pm) { walked_pages(pm, 27); }
+static void walked_run_run(void *pm)
+{
+	(void)pm;
+	bridge_start();
+	unmap_walked(27);
+	bridge_stop();
+}
+PAGES(walked_run, "unmap four lines where a page walker may set A and D", .setup = walked_run_setup,
+      .depth = 1)
+
+static void walked_huge_setup(void *pm)
+{
+	bridge_setup(pm);
+	MUST(pmpt_map(NULL, space, P2M, 512, 1024, PMPT_R | PMPT_EXT));
+	MUST(pmpt_checkpoint(pool));
+}
+static void walked_huge_run(void *pm)
+{
+	(void)pm;
+	bridge_start();
+	bridge_walker(P2M, 512);
+	CALL(0, pmpt_collapse(NULL, space, P2M, PMPT_2M));
+	bridge_walker(P2M, 1);
+	CALL(0, pmpt_protect(NULL, space, P2M + P4K, P4K, PMPT_R | PMPT_W));
+	bridge_walker(P2M, 2);
+	CALL(0, pmpt_unmap(NULL, space, P2M, 2 * P4K));
+	bridge_stop();
+}
+PAGES(walked_huge, "collapse and split where a page walker may set A and D",
+      .setup = walked_huge_setup)
+
+static int walked_tx(uint32_t flags)
+{
+	pmpt_tx *tx;
+
+	MUST(pmpt_begin(pool, flags, &tx));
+	MUST(pmpt_protect(tx, space, P4K, P4K, PMPT_R | PMPT_W));
+	if (flags & PMPT_TX_BULK)
+		MUST(bulk_spill(tx));
+	MUST(pmpt_unmap(tx, space, 2 * P4K, P4K));
+	if (flags & PMPT_TX_BULK)
+		MUST(bulk_spill(tx));
+	return pmpt_abort(tx);
+}
+static void walked_abort_run(void *pm)
+{
+	(void)pm;
+	bridge_start();
+	bridge_walker(P4K, 2);
+	CALL(0, walked_tx(0));
+	CALL(0, walked_tx(PMPT_TX_BULK));
+	bridge_stop();
+}
+PAGES(walked_abort, "transactions aborted where a page walker may set A and D",
+      .setup = walked_setup)
 
 /* ---- bulk ------------------------------------------------------------------------------------------ */
 

@@ -13,6 +13,9 @@
  * A AND D	are not part of the content of a domain: a page walker may set them at any time.
  * FAULTS	PMPT_RULES_OFF=RULE[,RULE...] in the environment switches rules of lib/rules.h off from
  *	run on (setup is not what is tested).
+ * IMAGES	PMPT_IMAGES=N in the environment: recovery from the Nth crash in a row reads all that the
+ *	crash left open first, and the image is part of the outcome.  Two ways to explore that come to
+ *	the same outcomes have then had the same images.
  */
 #include "pm_bridge.h"
 
@@ -22,6 +25,7 @@
 
 #include "check.h"
 #include "error.h"
+#include "explore_state.h"
 #include "hooks.h"
 #include "replay.h"
 
@@ -449,11 +453,20 @@ void bridge_stop(void)
 
 /* ---- recover and check ----------------------------------------------------------------------------- */
 
+void bridge_images(void)
+{
+	const char *crash = getenv("PMPT_IMAGES");
+
+	if (crash && stage == STAGE_RECOVER && strtoul(crash, NULL, 10) == explore_phase() + 1)
+		crashsim_outcome(image_digest());
+}
+
 void bridge_recover(void *pm)
 {
 	struct region *rg = bridge_region(pm);
 	struct pmpt_pool *opened;
 
+	bridge_images();
 	MUST(region_check(rg));
 	MUST(core_open(rg, PMPT_OPEN_NO_GROW, &opened));
 	MUST(core_close(opened, false));
@@ -463,6 +476,7 @@ void bridge_replay(void *pm)
 {
 	struct pmpt_recovery report;
 
+	bridge_images();
 	MUST(replay(bridge_region(pm), &bridge_mem, LSN_STEP, &report));
 }
 

@@ -74,6 +74,7 @@ void bridge_stop(void);
 
 /* ---- recover and check ------------------------------------------------------------------------- */
 
+void bridge_images(void);                         /* recovery begins: see IMAGES in pm_bridge.c */
 void bridge_recover(void *pm);                    /* check the superblock, open, close */
 void bridge_replay(void *pm);                     /* the log alone */
 void bridge_check_verifier(void *pm);             /* no finding, the log's dead lines included */

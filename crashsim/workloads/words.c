@@ -22,6 +22,7 @@ static void replay_words(void *pm)
 {
 	struct pmpt_recovery report;
 
+	bridge_images();
 	MUST(replay(bridge_region(pm), &bridge_mem, step, &report));
 }
 

@@ -2,6 +2,7 @@
 /* enumerate -- see enumerate.h. */
 #include "enumerate.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -437,6 +438,26 @@ static void recover(void)
 	history = saved;
 }
 
+/* The line whose option the ith one follows: itself, or the first of its large stream. */
+static unsigned leader_of(const struct machine *m, unsigned i)
+{
+	for (unsigned k = 0; m->pending[i]->group && k < i; k++) {
+		if (m->pending[k]->group == m->pending[i]->group)
+			return k;
+	}
+	return i;
+}
+
+/* Does the watch want the images of this crash? */
+static bool watched(const struct machine *m)
+{
+	double n = 1;
+
+	for (unsigned i = 0; i < m->n; i++)
+		n *= m->pending[i]->group ? (double)INFINITY : m->pending[i]->n_options;
+	return watch->crash(n);
+}
+
 /* All images of the machine in progress at this moment. */
 static void crash(void)
 {
@@ -448,28 +469,21 @@ static void crash(void)
 	if (depth >= most || outcome.violation[0])
 		return;
 	outcome.crash_points++;
-	if (watch && depth == 0)
-		watch->crash();
-	for (unsigned i = 0; i < n; i++)
-		options(m->pending[i], &m->rg);
 	for (unsigned i = 0; i < n; i++) {
-		leader[i] = i;
-		for (k = 0; m->pending[i]->group && k < i; k++) {
-			if (m->pending[k]->group == m->pending[i]->group) {
-				leader[i] = k;
-				break;
-			}
-		}
+		options(m->pending[i], &m->rg);
+		leader[i] = leader_of(m, i);
 	}
+	if (watch && !watched(m))
+		return;
 	do {
 		for (uint32_t i = 0; i < n_touched; i++)
 			*at(depth + 1, touched[i]) = *at(depth, touched[i]);
 		for (unsigned i = 0; i < n; i++)
 			*at(depth + 1, m->pending[i]->line) =
 				m->pending[i]->option[digit[leader[i]]];
-		if (watch && depth == 0)
+		if (watch) {
 			watch->image(buffer[1]);
-		if (!seen_before(image_hash(depth + 1))) {
+		} else if (!seen_before(image_hash(depth + 1))) {
 			outcome.images++;
 			recover();
 		}

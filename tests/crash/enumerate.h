@@ -65,9 +65,11 @@ void holds(const struct program *program);
 void bites(enum rule rule, const struct program *program);
 
 /* Who wants to see the crashes of the run itself: each one, and then each of its images as it is made,
- * before recovery, equal ones too.  `base` is where it lies. */
+ * equal ones too.  `base` is where it lies.  They are not recovered. */
 struct watch {
-	void (*crash)(void);
+	/* n: how many follow, INFINITY if a large stream makes them fewer than there are.  Returns
+	 * false: leave them out. */
+	bool (*crash)(double n);
 	void (*image)(const char *base);
 };
 extern const struct watch *watch; /* NULL: nobody */

@@ -113,6 +113,13 @@ hazard aborts 'killed by SIGABRT'
 hazard exits 'called exit()'
 hazard exits_at_once 'ended the process, status 0'
 hazard forks 'called fork()'
+hazard vforks 'called vfork()'
+hazard spawns 'called posix_spawnp()'
+hazard execs 'called execlp()'
+hazard systems 'called system()'
+hazard pipes 'called popen()'
+hazard beside 'recovery stores 8 bytes at +0x200, outside the buffer of 512 bytes (0x200), at cases.c:[0-9]* in beside_check'
+hazard unseen_beside 'recovery has changed 8 bytes unseen, the first at +0x208, outside the buffer'
 hazard loops 'does not end: it loops'
 hazard hangs 'recovery hangs' --hang 0.2
 hazard eats 'allocates without bound' --memory 64M
@@ -140,6 +147,8 @@ for i in $(seq 0 12); do
 done
 status 1 $c replay "$($c run segv --json | jq -r '.failure[0].id')"
 has out 'killed by SIGSEGV'
+status 1 $c replay "$($c run systems --json | jq -r '.failure[0].id')"
+has out 'recovery called system()'
 status 1 $c replay "$($c run nested --json | jq -r '.failure[1].id')"
 has out 'in recovery 1: cases.c'
 status 2 $c replay no_flush:000000-3
@@ -181,6 +190,18 @@ status 1 $c shrink "$($c run nested --json | jq -r '.failure[0].id')"
 has out 'shrunk  to the fewest lost stores that still fail'
 has out 'LOST .*+0x40 .*in recovery 1: cases.c'
 
+# of one image out of all of them: the path that is left is one of the lazy mode
+for w in many nested; do
+	status 1 $c run $w --mode eager --json --max-failures 128
+	status 1 $c shrink --mode eager "$(jq -r '.failure | last | .id' out)"
+	has out 'shrunk  to the fewest lost stores that still fail'
+	has out 'missing   a flush of the line at '
+	expect "stores of $w lost when shrunk" "$(grep -c '    LOST' out)" 1
+	command=$(sed -n 's/^  replay  //p' out)
+	! echo "$command" | grep -q eager || fail "the path of $w is one of the eager mode: $command"
+	status 1 $command
+done
+
 # ---- a return without a drain [R13]
 status 1 $c run undrained
 has out 'the store has returned, and it is lost'
@@ -211,6 +232,84 @@ for f in reports/*.svg; do
 done
 has reports/no_fence-0.svg 'missing fence'
 has reports/no_flush-0.svg 'missing flush'
+
+# no two labels of a picture overlap, nor goes any beyond its edge; a long one is whole where it is pointed at
+status 1 $c run long_values --max-failures 1 --out reports
+has reports/long_values-0.svg '<title>+8 = 0x22446688aaccef10</title>'
+for f in reports/*.svg; do
+	sed 's|<title>[^<]*</title>||; s|&[a-z]*;|.|g; s|\xe2\x80\xa6|.|g; s|\xe2\x86\x92|.|g' "$f" | LC_ALL=C awk -v f="$f" '
+		function value(name) { match($0, name "=\"[0-9]*"); return substr($0, RSTART + length(name) + 2, RLENGTH - length(name) - 2) + 0 }
+		/^<svg/ { width = value("width") }
+		!/^<text/ { next }
+		{
+			words = $0
+			gsub(/<[^>]*>/, "", words)
+			long = length(words) * value("font-size") * (/monospace/ ? 0.61 : 0.56)
+			x = value(" x") - (/"middle"/ ? long / 2 : 0)
+			y = value(" y")
+			if (x < 0 || x + long > width)
+				print f ": beyond the edge: " words
+			for (i = 0; i < n; i++)
+				if (y == ys[i] && x < to[i] && from[i] < x + long)
+					print f ": overlap: " words " and " was[i]
+			ys[n] = y; from[n] = x; to[n] = x + long; was[n++] = words
+		}' >overlap
+	[ ! -s overlap ] || fail "$(cat overlap)"
+done
+
+# ---- places: wrappers give way to who calls them
+mkdir wrap
+cat >wrap/persist.h <<'END'
+#include <crashsim.h>
+static void put(uint64_t *to, uint64_t value)
+{
+	*to = value;
+}
+static inline void persist(const void *p)
+{
+	crashsim_clwb(p);
+	crashsim_sfence();
+}
+END
+cat >wrap.c <<'END'
+#include "wrap/persist.h"
+static void run(void *pm)
+{
+	uint64_t *w = pm;
+
+	put(&w[0], 1);
+	put(&w[8], 1);
+	persist(&w[8]);
+}
+static void check(void *pm)
+{
+	uint64_t *w = pm;
+
+	if (w[8] && !w[0])
+		crashsim_fail("lost");
+}
+CRASHSIM_WORKLOAD(wrapped, .bytes = 128, .run = run, .check = check)
+#ifdef WRAPPERS
+__attribute__((constructor)) static void wrappers(void) { crashsim_wrappers("other.h persist.h"); }
+#endif
+END
+"$BUILD"/crashsim-cc -o wrap1 wrap.c
+"$BUILD"/crashsim-cc -DWRAPPERS -o wrap2 wrap.c
+status 1 ./wrap1 run
+has out 'LOST .*: wrap/persist.h:4 (put) < wrap.c:6 (run)'
+has out 'missing .* after wrap/persist.h:4'
+status 1 ./wrap2 run
+has out 'LOST .*: wrap.c:6 (run)'
+has out 'missing .* after wrap.c:6, and a fence before wrap.c:7'
+has out 'before event 3 of run: sfence, at wrap.c:8 in run'
+# those of the library
+for fault in W1_FENCE:log_redo W4_FENCE:checkpoint F1_CONTENT:pages; do
+	PMPT_RULES_OFF=${fault%:*} status 1 "$BUILD"/crashsim run --max-failures 1 "${fault#*:}"
+	has out '    LOST '
+	sed -n '/stores at the crash/,$s/^    [A-Za-z]* *+0x[0-9a-f]* [^:]*: \([^ ]*\).*/\1/p' out >places
+	[ "$(wc -l <places)" -ge 5 ] || fail "$fault: too few places"
+	! grep -v '^\(wal\|commit\|checkpoint\|replay\|check\|words\)[a-z_]*\.[ch]:[0-9]' places || fail "$fault: these are wrappers"
+done
 
 # ---- a file that is written back by msync
 sed '/leave this out/d' "$here"/../../crashsim/examples/06-mmap-file.c >mapped.c
@@ -249,6 +348,29 @@ has err '1 stores outside marked operations, the first: store of 8 bytes at 0x0:
 expect "warning in the result" "$(jq '.warnings | length' out)" 1
 status 3 $c run bad_behind
 has err 'behind its buffer of 4096 (cases.c'
+beside() { # WORKLOAD OFFSET BYTES
+	status 3 $c run "$1"
+	has err "run stores 8 bytes at $2, outside the buffer of $3 bytes (0x[0-9a-f]*), at cases.c:[0-9]* in $1_run"
+}
+beside bad_next +0x200 512
+beside bad_next_page +0x1008 4096
+beside bad_before -0x8 512
+beside bad_across +0xffc 4096
+status 3 $c run bad_unseen_next
+has err 'run has changed 8 bytes unseen, the first at +0x208, outside the buffer of 512 bytes (0x200)'
+# nothing is left of a larger buffer before
+status 3 $c run bad_wide bad_unseen_next --max-failures 1
+has err 'outside the buffer of 512 bytes'
+status 3 $c run bad_fork
+has err 'run called fork(), at cases.c:[0-9]*: what another process stores is not seen'
+status 3 $c run bad_system
+has err 'run called system(), at cases.c'
+status 3 $c run bad_exec
+has err 'run called execl(), at cases.c'
+status 3 $c run bad_exit_at_once
+has err 'run ended its process by _exit(), at cases.c'
+status 3 $c run bad_endless --hang 0.05
+has err 'run does not end: it was stopped after 0.5 seconds, ten times --hang, at cases.c:[0-9]* (spin) < cases.c:[0-9]* (bad_endless_run)'
 status 3 $c run bad_exit
 has err 'ended its process while it was recorded'
 status 3 $c run bad_large --max-trace 100k
@@ -257,6 +379,23 @@ gcc -I"$here/../../crashsim" -c unseen.c
 "$BUILD"/crashsim-cc -o unseen unseen.o
 status 3 ./unseen
 has err 'compiled by crashsim-cc'
+
+# ---- atomics wider than a word
+for compiler in gcc clang 'clang -mcx16'; do
+	CRASHSIM_CC=${compiler%% *} CRASHSIM_WARN=no "$BUILD"/crashsim-cc -w -o wide wide.c ${compiler#${compiler%% *}}
+	status 1 ./wide run pair --json --max-failures 100
+	expect "$compiler: 16 bytes" "$(jq -c '[.stores, .fences, .failures > 0, .failure[0].what]' out)" '[10,6,true,"torn"]'
+	status 0 ./wide run triple --json
+	expect "$compiler: 24 bytes" "$(jq -c '[.stores, .fences]' out)" '[9,5]'
+done
+
+# ---- an instruction that is not seen: who announces it
+cat >direct.c <<'END'
+void f(void *to, const void *from);
+void f(void *to, const void *from) { __asm__ volatile("movdir64b (%1), %0" : : "r"(to), "r"(from) : "memory"); }
+END
+status 0 "$BUILD"/crashsim-cc -c -o direct.o direct.c
+has err 'direct.c:2: warning: crashsim does not see this movdir64b; crashsim_movdir64b() of crashsim.h announces it'
 
 # ---- the command line
 status 0 $c list

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Every operation of the library that changes persistent memory, under every crash, two in a row, one or two writers: no failure, nothing left
 # out, and no less explored than there was when this was written.  Then some of it in other ways, which must come to the same outcomes: without
-# the memory of equal states and joins, with log lines word by word, each execution in a process of its own, and image by image.
+# the memory of equal states and joins, with log lines word by word (each execution apart, and image by image: test_crashsim_modes.sh).
 set -eu
 BUILD=${BUILD:-build}
 crashsim=$BUILD/crashsim
@@ -29,7 +29,7 @@ awk -F'"' '{
 			sum[$i] += substr($(i + 1), 2)
 } END {
 	printf "%d workloads, %d crash points, %d inside recovery, %d executions\n", NR, sum["crash_points"], sum["nested_points"], sum["executions"]
-	exit !(NR >= 52 && sum["crash_points"] >= 11000 && sum["nested_points"] >= 100000 && sum["executions"] >= 500000)
+	exit !(NR >= 58 && sum["crash_points"] >= 11000 && sum["nested_points"] >= 100000 && sum["executions"] >= 500000)
 }' "$out" || say "less than there was"
 was=$(mktemp)
 cp "$out" "$was"
@@ -49,8 +49,7 @@ same() {
 }
 same --no-prune log_redo log_halves log_bulk log_abort log_jump map_one pages share same bulk_abort recovery transactions
 same --no-checked log_redo log_salt log_bulk log_abort log_undo_phases
-same '--mode rerun' log_redo log_bulk log_abort map_one
-same '--mode eager' log_bulk log_abort log_salt
+same '--mode rerun' log_redo map_one
 rm -f "$was"
 
 # Without a failure in another model: the page backend (R17), and a page walker (R16).
@@ -59,16 +58,20 @@ also() {
 	"$crashsim" run -j 2 --json "$@" > "$out" || code=$?
 	[ "$code" = 0 ] && ! grep -qv '"exhaustive":true.*"failures":0,' "$out" || say "$*: ends with $code, or is not exhaustive"
 }
-also --persist page map_one user_words log_redo log_bulk log_abort pages
-also --walker 1 walked
+# shellcheck disable=SC2046
+also --persist page $("$crashsim" list | awk '$1 !~ /^(limit_beside|one_lane|runs|huge)$/ { print $1 }') # these take long: make crash
+also --walker 1 --time-limit 100 walked walked_unmap walked_run walked_huge walked_abort
+also --walker 2 walked walked_unmap walked_abort
 
 # Executions a second of one worker: far below what they are, so that a collapse fails.
 rate() {
-	"$crashsim" run -j 1 --json "$1" > "$out" || true
+	# shellcheck disable=SC2086
+	"$crashsim" run -j 1 --json ${3-} "$1" > "$out" || true
 	r=$(echo "$(field "$1" executions) $(field "$1" seconds)" | awk '{ print ($2 > 0 ? int($1 / $2) : 0) }')
 	echo "$1: $r executions a second"
 	[ "$r" -ge "$2" ] || say "$1: expected $2 or more"
 }
 rate limit_beside 25000
 rate map_next 5000
+rate map_one 3000 '--depth 4'
 exit $bad

@@ -3,8 +3,10 @@
  * that is not, faults that a fence, a flush or nothing repairs, recoveries that misbehave, and
  * workloads that are wrong themselves.
  */
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -201,12 +203,12 @@ static int uneven(void *pm)
 	crashsim_outcome(l->at[0].v << 1 | l->at[1].v);
 	return l->at[0].v != l->at[1].v;
 }
-#define PAIR(ident, ...)                                                                          \
-	static void ident##_check(void *pm)                                                       \
-	{                                                                                         \
-		if (uneven(pm))                                                                   \
-			__VA_ARGS__;                                                              \
-	}                                                                                         \
+#define PAIR(ident, ...)                    \
+	static void ident##_check(void *pm) \
+	{                                   \
+		if (uneven(pm))             \
+			__VA_ARGS__;        \
+	}                                   \
 	CRASHSIM_WORKLOAD(ident, .bytes = 512, .run = pair_run, .check = ident##_check)
 
 static volatile uint64_t elsewhere;
@@ -238,6 +240,21 @@ static void forks(void)
 	if (pid == 0)
 		_exit(0);
 }
+static void vforks(void)
+{
+	if (vfork() == 0)
+		_exit(0);
+}
+static void spawns(void)
+{
+	static char name[] = "true";
+	static char *args[] = { name, NULL };
+	pid_t pid;
+
+	(void)posix_spawnp(&pid, name, NULL, NULL, args, NULL);
+}
+/* A store that no hook announces. */
+static void unseen_store(void *to) { __asm__ volatile("movq $7, (%0)" : : "r"(to) : "memory"); }
 PAIR(segv, *(volatile int *)8 = 1)
 PAIR(exits, exit(0))
 PAIR(exits_at_once, _exit(0))
@@ -245,6 +262,13 @@ PAIR(aborts, abort())
 PAIR(loops, loop(pm))
 PAIR(hangs, spin())
 PAIR(forks, forks())
+PAIR(vforks, vforks())
+PAIR(spawns, spawns())
+PAIR(execs, (void)execlp("true", "true", (char *)NULL))
+PAIR(systems, elsewhere = (uint64_t)system("true"))
+PAIR(pipes, (void)popen("true", "r"))
+PAIR(beside, ((volatile uint64_t *)pm)[64] = 1)
+PAIR(unseen_beside, unseen_store((char *)pm + 520))
 PAIR(eats, eat())
 PAIR(prints, printf("recovery says %d\n", 1))
 PAIR(fails, crashsim_fail("uneven"))
@@ -328,6 +352,27 @@ CRASHSIM_WORKLOAD(bad_outside, .bytes = 512, .run = outside_run)
 static void behind_run(void *pm) { ((volatile uint64_t *)pm)[512 * 8] = 1; }
 CRASHSIM_WORKLOAD(bad_behind, .bytes = 4096, .run = behind_run)
 
+/* Stores beside the buffer, seen and unseen; the buffer ends with its page, or within it. */
+#define BESIDE(ident, n, ...)                     \
+	static void ident##_run(void *pm)         \
+	{                                         \
+		((volatile uint64_t *)pm)[0] = 1; \
+		fence();                          \
+		__VA_ARGS__;                      \
+	}                                         \
+	CRASHSIM_WORKLOAD(ident, .bytes = n, .run = ident##_run)
+BESIDE(bad_next, 512, ((volatile uint64_t *)pm)[64] = 1)
+BESIDE(bad_next_page, 4096, ((volatile uint64_t *)pm)[513] = 1)
+BESIDE(bad_before, 512, ((volatile uint64_t *)pm)[-1] = 1)
+BESIDE(bad_across, 4096, memset((char *)pm + 4092, 1, 8))
+BESIDE(bad_unseen_next, 512, unseen_store((char *)pm + 520))
+
+BESIDE(bad_fork, 512, forks())
+BESIDE(bad_system, 512, elsewhere = (uint64_t)system("true"))
+BESIDE(bad_exec, 512, (void)execl("/bin/true", "true", (char *)NULL))
+BESIDE(bad_exit_at_once, 512, _exit(0))
+BESIDE(bad_endless, 512, spin())
+
 static void exit_run(void *pm)
 {
 	((struct lines *)pm)->at[0].v = 1;
@@ -382,3 +427,29 @@ static void perf_not_run(void *pm)
 	fence();
 }
 CRASHSIM_WORKLOAD(perf_not, .bytes = 512, .run = perf_not_run)
+
+/* ---- values that a column of a picture is too narrow for ---------------------------------------------- */
+
+static void long_run(void *pm)
+{
+	uint64_t *w = pm;
+
+	for (unsigned i = 0; i < 8; i++)
+		w[i] = 0x1122334455667788u * (i + 1);
+	w[8] = 1;
+	flush(&w[8]);
+	fence();
+}
+static void long_check(void *pm)
+{
+	uint64_t *w = pm;
+
+	for (unsigned i = 0; w[8] && i < 8; i++) {
+		if (!w[i])
+			crashsim_fail(
+				"the mark is there, and of the words that were stored before it one is "
+				"not, which is number %u, and this sentence is longer than a picture",
+				i);
+	}
+}
+CRASHSIM_WORKLOAD(long_values, .bytes = 512, .run = long_run, .check = long_check)
