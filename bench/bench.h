@@ -48,6 +48,9 @@ void scratch_drop_pool(void);
 /* Shared mapping of a file of its own in the same directory, every block there and touched. */
 void *scratch_map(uint64_t bytes);
 void scratch_unmap(void *ptr, uint64_t bytes);
+/* Path of a swap file, in TMPDIR or /var/tmp; it need not exist. */
+const char *scratch_swap(void);
+int scratch_swap_limit(uint64_t bytes); /* a file beside it, every block there */
 
 /* ---- slices.c: time, keys, alternation ---- */
 
@@ -100,7 +103,10 @@ struct bench_pool {
 /* Create the pool with room for the tables of `pages` pages and data_bytes of frames, and map the
  * pages: 4 KiB, EXT, contiguous frames. */
 void bench_pool_make(struct bench_pool *bp, uint64_t pages, uint64_t data_bytes);
-void bench_pool_open(struct bench_pool *bp);  /* the file as it is */
+void bench_pool_open(struct bench_pool *bp); /* the file as it is */
+/* Touch every page of it in this process, as the limits' memory is: on real pmem nothing is allocated at
+ * a first store. */
+void bench_pool_touch(const struct bench_pool *bp);
 void bench_pool_close(struct bench_pool *bp); /* and delete it */
 
 /* Counters of the library over what lies between two calls. */
@@ -116,7 +122,7 @@ void limits_print(void); /* --limits */
 
 /* ---- report.c ---- */
 
-enum unit { UNIT_RATE, UNIT_MS, UNIT_BYTES };
+enum unit { UNIT_RATE, UNIT_MS, UNIT_BYTES, UNIT_US };
 struct row {
 	const char *name;
 	uint64_t pages;
@@ -144,7 +150,13 @@ const char *human_count(uint64_t n, char *buf, size_t len); /* 1K, 16M */
 void run_update(uint64_t pages); /* update, batch4096 */
 void run_map(void);              /* map2m ... protect2m_alloc */
 void run_lookup(uint64_t pages); /* lookup, lookup_chain, lookup_batch */
+void run_view(uint64_t pages);   /* view_open, read_beside */
 void run_recovery(uint64_t pages);
 void run_footprint(uint64_t pages);
+void run_data(uint64_t pages); /* page_write, page_write64, page_read */
+void run_swap(void);
+void run_fork(const uint64_t *pages, size_t n); /* a row each; the fewest first */
+void run_cow_first(void);
+void run_cow_later(void);
 
 #endif

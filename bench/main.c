@@ -26,8 +26,18 @@ static const struct {
 	{ "lookup", "pmpt_lookup of random pages, independent of each other" },
 	{ "lookup_chain", "each address depends on the entry found before" },
 	{ "lookup_batch", "pmpt_lookup_batch, 128 at a time" },
+	{ "page_write", "pmpt_write of a random page of 4 KiB, a transaction each" },
+	{ "page_write64", "pmpt_write of 64 pages in a transaction; an operation is a page" },
+	{ "page_read", "pmpt_read of a random page of 4 KiB" },
+	{ "fork",
+	  "pmpt_space_fork; in its goal, us, fences, and us beside those of the fewest pages" },
+	{ "cow_first", "first write into 2 MiB that are shared since a fork" },
+	{ "cow_later", "a page still shared, where the tables no longer are" },
+	{ "view_open", "open and close a read view; in its goal, ns for both" },
+	{ "read_beside", "pmpt_lookup of random pages beside a thread that commits" },
 	{ "recovery", "opening after a kill, without libpmemobj's part: 2000 records, a full log" },
 	{ "footprint", "table frames for each mapped page, dense" },
+	{ "swap", "pages out to a swap file in /var/tmp or TMPDIR, and in again" },
 };
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -91,6 +101,8 @@ static void run_all(void)
 					    NULL };
 	static const uint64_t full[] = { 1 << 10, 1 << 20, 16 << 20 },
 			      quick[] = { 64 << 10, 1 << 20 };
+	static const char *const data[] = { "page_write", "page_write64", "page_read", NULL };
+	static const char *const views[] = { "view_open", "read_beside", NULL };
 	const uint64_t *pages = options.quick ? quick : full;
 	size_t n = options.quick ? 2 : 3;
 
@@ -100,11 +112,23 @@ static void run_all(void)
 		run_map();
 	for (size_t i = 0; i < n && wanted_any(lookups); i++)
 		run_lookup(pages[i]);
+	if (wanted_any(data))
+		run_data(64 << 10);
+	if (wanted("fork"))
+		run_fork(pages, n);
+	if (wanted("cow_first"))
+		run_cow_first();
+	if (wanted("cow_later"))
+		run_cow_later();
+	if (wanted_any(views))
+		run_view(1 << 20);
 	for (size_t i = 0; i < n && wanted("recovery"); i++)
 		run_recovery(pages[i]);
 	/* not at 1K pages, where the upper tables would be half of all */
 	for (size_t i = n - 2; i < n && wanted("footprint"); i++)
 		run_footprint(pages[i]);
+	if (wanted("swap"))
+		run_swap();
 }
 
 static void usage(FILE *to)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pool -- pools with pages mapped, and the library's counters. */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bench.h"
 
@@ -43,6 +44,22 @@ void bench_pool_make(struct bench_pool *bp, uint64_t pages, uint64_t data_bytes)
 	check(pmpt_checkpoint(bp->pool), "checkpoint");
 	check(pmpt_stats(bp->pool, &after), "stats");
 	bp->table_frames = after.frames_table - before.frames_table;
+}
+
+void bench_pool_touch(const struct bench_pool *bp)
+{
+	struct pmpt_stats s;
+	uint64_t pfn = 0;
+	pmpt_tx *tx;
+	char *at;
+
+	check(pmpt_stats(bp->pool, &s), "stats");
+	check(pmpt_begin(bp->pool, 0, &tx), "begin");
+	check(pmpt_frame_alloc(tx, 1, 1, &pfn), "frame");
+	at = pmpt_frame_ptr(bp->pool, pfn);
+	/* the pool's frames are one mapping; an older kernel touches them as they are used */
+	(void)madvise(at - pfn * PMPT_PAGE_BYTES, s.frames * PMPT_PAGE_BYTES, MADV_POPULATE_WRITE);
+	check(pmpt_abort(tx), "abort");
 }
 
 void bench_pool_close(struct bench_pool *bp)

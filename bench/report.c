@@ -104,7 +104,7 @@ static void json_number(const char *name, double value, int digits)
 
 static void print_json(const struct row *row)
 {
-	static const char *const unit[] = { "ops_per_s", "ms", "bytes_per_page" };
+	static const char *const unit[] = { "ops_per_s", "ms", "bytes_per_page", "us" };
 
 	printf("{\"name\":\"%s\",\"pages\":%llu", row->name, (unsigned long long)row->pages);
 	json_number(unit[row->unit], row->value, row->unit == UNIT_RATE ? 0 : 3);
@@ -141,6 +141,8 @@ static void print_human(const struct row *row)
 		snprintf(value, sizeof(value), "%.2f M/s", row->value / 1e6);
 	else if (row->unit == UNIT_BYTES)
 		snprintf(value, sizeof(value), "%.3f B", row->value);
+	else if (row->unit == UNIT_US)
+		snprintf(value, sizeof(value), "%.2f us", row->value);
 	else
 		snprintf(value, sizeof(value), "%.2f ms", row->value);
 	printf("%-15s %5s %12s", row->name, human_count(row->pages, count, sizeof(count)), value);

@@ -15,6 +15,7 @@
 #include "bench.h"
 
 static char directory[4096], pool_path[4096 + 8];
+static char swap_directory[4096], swap_path[4096 + 8]; /* "": none */
 static pid_t owner;
 
 static void remove_all(void)
@@ -23,6 +24,10 @@ static void remove_all(void)
 		return; /* a child that was forked to make or to recover a pool */
 	unlink(pool_path);
 	rmdir(directory);
+	if (*swap_path) {
+		unlink(swap_path);
+		rmdir(swap_directory);
+	}
 }
 
 static void on_signal(int sig)
@@ -77,6 +82,37 @@ void *scratch_map(uint64_t bytes)
 		die("mmap: %s", strerror(errno));
 	close(fd);
 	return ptr;
+}
+
+const char *scratch_swap(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	if (*swap_path)
+		return swap_path;
+	snprintf(swap_directory, sizeof(swap_directory), "%s/pmpt-bench.XXXXXX",
+		 dir && *dir ? dir : "/var/tmp");
+	if (!mkdtemp(swap_directory))
+		die("%s: %s", swap_directory, strerror(errno));
+	snprintf(swap_path, sizeof(swap_path), "%s/swap", swap_directory);
+	return swap_path;
+}
+
+int scratch_swap_limit(uint64_t bytes)
+{
+	char path[sizeof(swap_directory) + 16];
+	int fd, rc;
+
+	(void)scratch_swap();
+	snprintf(path, sizeof(path), "%s/limit", swap_directory);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	unlink(path);
+	if (fd < 0)
+		die("%s: %s", path, strerror(errno));
+	rc = posix_fallocate(fd, 0, (off_t)bytes);
+	if (rc)
+		die("%s: %s", swap_directory, strerror(rc));
+	return fd;
 }
 
 void scratch_unmap(void *ptr, uint64_t bytes) { munmap(ptr, bytes); }

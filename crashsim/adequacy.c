@@ -9,7 +9,7 @@
  * a site of the list that no workload reaches fails, too.
  *
  * TABLE	lines of: SITE VERDICT ARGUMENT...; '#' begins a comment; a line that begins with white space
- *		goes on with the argument.
+ *		goes on with the argument.  A site whose copies have different verdicts has several.
  * SITE		file.c:function:kind#n, the nth of its kind in the function, by line.  Copies of it that
  *		the compiler has inlined are judged one by one, and have one name; one that is not reached
  *		counts with those that are.
@@ -302,10 +302,10 @@ static int table_load(const char *path)
 static bool settled(const char *name, const char *verdict)
 {
 	for (size_t i = 0; i < n_rows; i++) {
-		if (strcmp(row[i].site, name))
+		if (strcmp(row[i].site, name) || strcmp(row[i].verdict, verdict))
 			continue;
 		row[i].used = true;
-		return !strcmp(row[i].verdict, verdict);
+		return true;
 	}
 	return false;
 }

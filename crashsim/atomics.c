@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "edges.h"
 #include "schedule.h"
 
 /* the compiler calls these; nobody declares them */
@@ -31,6 +32,8 @@ static void begin(void *a, size_t n, bool locked, bool reads, uint64_t site)
 		threads_point();
 	else if (reads && stage == STAGE_RECOVER)
 		explore_read((uint64_t)((unsigned char *)a - region_base), n);
+	if (reads && edges_on)
+		edges_acquire(a, n);
 	/* a drain counts for the lines flushed before it, wherever its word lies */
 	if (locked && hook_rmw_drains && (in || (stage != STAGE_IDLE && region_bytes)))
 		hook_fence(EV_MFENCE, site);

@@ -11,7 +11,8 @@
  *		A flush after the lost stores, a fence before the first store that survived (or before
  *		the return), or both, are put into the recording, and into recovery where it has the same
  *		sites; the crash point is explored anew.  What makes all of its failures vanish was
- *		missing.
+ *		missing.  A fence drains what its own thread has flushed [R9]: of stores by several threads
+ *		the fence is tried in the thread of the lost stores, too, and the flush in the other.
  */
 #include "cause.h"
 
@@ -37,6 +38,7 @@ struct search {
 	struct unit *unit;
 	size_t n_units;
 	struct failure found; /* by the last test that failed */
+	struct patch all;     /* that the last one was part of */
 };
 
 /* ---- one image ------------------------------------------------------------------------------------- */
@@ -268,7 +270,7 @@ static struct trace patched(const struct trace *t, const struct patch *p, size_t
 {
 	struct trace to = { .bytes = t->bytes, .first = t->first };
 	struct patch_pages pages = { .n = 0 };
-	size_t was = *at;
+	size_t was = *at, *end = must(malloc((t->n + 1) * sizeof(*end))); /* behind each event */
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct event *e = &t->event[i];
@@ -277,6 +279,11 @@ static struct trace patched(const struct trace *t, const struct patch *p, size_t
 				       .thread = e->thread };
 
 		if (patch_fence(p, e, i ? e - 1 : NULL)) {
+			extra.kind = EV_CLWB;
+			for (size_t k = 0; k < p->n_lines; k++) {
+				extra.off = p->line[k];
+				trace_add(&to, extra);
+			}
 			extra.kind = EV_SFENCE;
 			if (!p->msync)
 				trace_add(&to, extra);
@@ -290,12 +297,20 @@ static struct trace patched(const struct trace *t, const struct patch *p, size_t
 		if (i == was)
 			*at = to.n;
 		trace_add(&to, *e);
+		if (e->waited) /* and for what the patch puts behind that */
+			to.event[to.n - 1].waited = (uint32_t)end[e->waited - 1];
 		patch_page(p, e, &pages);
 		if (!p->msync && patch_flush(p, e)) {
 			extra.kind = EV_CLWB;
 			trace_add(&to, extra);
 		}
+		if (patch_fence_after(p, e, i + 1 < t->n ? e + 1 : NULL)) {
+			extra.kind = EV_SFENCE;
+			trace_add(&to, extra);
+		}
+		end[i] = to.n;
 	}
+	free(end);
 	if (was == t->n)
 		*at = to.n;
 	return to;
@@ -465,7 +480,10 @@ static size_t fence_between(const struct story *s, size_t end)
 			lost = i;
 	}
 	for (size_t i = lost; i < s->n && i < end; i++) {
-		if (s->event[i].e.kind == EV_SFENCE || s->event[i].e.kind == EV_MFENCE)
+		const struct event *e = &s->event[i].e;
+
+		if ((e->kind == EV_SFENCE || e->kind == EV_MFENCE) &&
+		    e->thread == s->event[lost].e.thread) /* [R9] */
 			return i;
 	}
 	return SIZE_MAX;
@@ -516,12 +534,106 @@ static bool missing_before(struct search *q)
 		else
 			c->patch.fence_before = e->site;
 	}
-	all = c->patch;
+	q->all = all = c->patch;
 	if (all.msync)
 		return all.n_flush && fence && try_patch(q, MISSING_MSYNC, &all, true, true);
 	return (fence && try_patch(q, MISSING_FENCE, &all, false, true)) ||
 	       (all.n_flush && try_patch(q, MISSING_FLUSH, &all, true, false)) ||
 	       (all.n_flush && fence && try_patch(q, MISSING_BOTH, &all, true, true));
+}
+
+/* ---- of several threads ---- */
+
+static bool threads_differ(const struct story *s)
+{
+	for (size_t i = 1; i < s->n; i++) {
+		if (s->event[i].e.thread != s->event[0].e.thread)
+			return true;
+	}
+	return false;
+}
+
+/* The flush of a lost store by its thread; SIZE_MAX: none. */
+static size_t flush_of(const struct story *s, size_t lost)
+{
+	const struct happening *of = &s->event[lost];
+
+	for (size_t i = lost + 1; i < s->n; i++) {
+		const struct happening *h = &s->event[i];
+
+		if (h->phase == of->phase && h->e.kind == EV_CLWB && h->e.site &&
+		    h->e.thread == of->e.thread &&
+		    h->e.off >> LINE_SHIFT == of->e.off >> LINE_SHIFT)
+			return i;
+	}
+	return SIZE_MAX;
+}
+
+/* A fence behind the flush of each lost store.  False: one is not flushed. */
+static bool fence_own(const struct story *s, struct patch *p, size_t *at)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		size_t flush, k = 0;
+
+		if (!is_lost(&s->event[i]))
+			continue;
+		flush = flush_of(s, i);
+		if (flush == SIZE_MAX)
+			return false;
+		while (k < p->n_fence_after && p->fence_after[k] != s->event[flush].e.site)
+			k++;
+		if (k == PATCH_SITES)
+			return false;
+		p->fence_after[k] = s->event[flush].e.site;
+		p->n_fence_after += k == p->n_fence_after;
+		*at = flush;
+	}
+	return p->n_fence_after != 0;
+}
+
+static void lines_lost(const struct story *s, struct patch *p)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		uint64_t line = s->event[i].e.off & ~(uint64_t)(LINE_BYTES - 1);
+		size_t k = 0;
+
+		if (!is_lost(&s->event[i]))
+			continue;
+		while (k < p->n_lines && p->line[k] != line)
+			k++;
+		if (k == PATCH_SITES)
+			continue;
+		p->line[k] = line;
+		p->n_lines += k == p->n_lines;
+	}
+}
+
+/* In the thread of the lost stores a fence, or a flush and a fence, right behind; or both in the thread
+ * of what survived. */
+static bool missing_apart(struct search *q)
+{
+	const struct patch *all = &q->all;
+	struct cause *c = q->c;
+	struct patch p = { .n_flush = 0 };
+	size_t at = SIZE_MAX;
+	bool over = false;
+
+	if (fence_own(q->s, &p, &at))
+		over = try_patch(q, MISSING_FENCE, &p, false, true);
+	p = (struct patch){ .n_flush = all->n_flush, .fence_after_flush = true };
+	memcpy(p.flush_after, all->flush_after, sizeof(p.flush_after));
+	if (!over && p.n_flush)
+		over = try_patch(q, MISSING_BOTH, &p, true, true);
+	p = (struct patch){ .fence_before = all->fence_before,
+			    .fence_before_return = all->fence_before_return };
+	lines_lost(q->s, &p);
+	if (!over && p.n_lines && (p.fence_before || p.fence_before_return))
+		over = try_patch(q, MISSING_BOTH, &p, false, true);
+	if (c->patch.n_fence_after)
+		c->after_at = at;
+	else if (c->patch.fence_after_flush)
+		c->after_at = c->flush_at[c->patch.n_flush - 1];
+	return over;
 }
 
 static void missing(struct search *q)
@@ -542,6 +654,8 @@ static void missing(struct search *q)
 		c->return_at = ahead;
 		over = missing_before(q);
 	}
+	if (!over && !q->all.msync && threads_differ(q->s))
+		over = missing_apart(q);
 	if (!over && c->missing == MISSING_UNKNOWN)
 		c->missing = MISSING_NOTHING;
 }
@@ -550,7 +664,10 @@ void cause_find(struct story *s, struct cause *c, double seconds)
 {
 	struct search q = { .s = s, .c = c, .deadline = now_s() + seconds };
 
-	*c = (struct cause){ .fence_at = SIZE_MAX, .drained_at = SIZE_MAX, .return_at = SIZE_MAX };
+	*c = (struct cause){ .fence_at = SIZE_MAX,
+			     .drained_at = SIZE_MAX,
+			     .after_at = SIZE_MAX,
+			     .return_at = SIZE_MAX };
 	if (s->how != REPLAY_FAILS)
 		return;
 	if (strstr(s->f.what, "recovery hangs")) /* each test would wait as long */

@@ -11,7 +11,7 @@ enum missing {
 	MISSING_FENCE,
 	MISSING_FLUSH,
 	MISSING_BOTH,
-	MISSING_NOTHING, /* no flush and no fence helps: the order or the content of stores is wrong */
+	MISSING_NOTHING, /* none that was tried helps: the order or the content of stores may be wrong */
 	MISSING_MSYNC,
 };
 
@@ -25,6 +25,9 @@ struct cause {
 	/* Of the patch, in the story: a lost store by each site; what the fence goes before; the fence
 	 * that was there already, SIZE_MAX: none. */
 	size_t flush_at[PATCH_SITES], fence_at, drained_at;
+	/* Of the patch, in the story: the fence goes after this flush or lost store, in its thread;
+	 * SIZE_MAX: not so. */
+	size_t after_at;
 	/* The fence goes before this return, an event of the recording behind the crash; SIZE_MAX: not so */
 	size_t return_at;
 	/* The proof: the crash point explored with the patch. */

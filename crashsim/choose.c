@@ -260,8 +260,7 @@ unsigned decide(uint32_t line, unsigned word, uint8_t mask, unsigned n)
 	}
 	d = &l->stack[l->taken++];
 	if (d->line != line || d->word != word || d->mask != mask || d->options != n)
-		execution_fail(
-			"recovery is not deterministic: run again on the same image, it reads otherwise");
+		execution_fail(READS_OTHERWISE);
 	if (ex.x->now) {
 		struct failure *f = ex.x->now;
 

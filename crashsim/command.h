@@ -36,6 +36,9 @@ int record_or_say(const struct crashsim_workload *w, struct trace *t);
 void tell_progress_of(void *ctx, const struct progress *p); /* ctx: the workload's name */
 void progress_end(void);
 
+/* Variable of the environment: a descriptor that crashsim_main() of a program that `run` starts writes to. */
+#define COMMAND_ANSWER "CRASHSIM_ANSWER"
+
 /* The process is. */
 bool debugged(void);
 /* As it was called. */

@@ -70,13 +70,16 @@ void crashsim_add(const struct crashsim_workload *workload);
  * effect must survive. */
 void crashsim_begin(unsigned op);
 void crashsim_returned(unsigned op);
+/* The same, of an operation that may have returned before: it is open once more.  For a check that knows
+ * by crashsim_note() which time it was. */
+void crashsim_begin_again(unsigned op);
 /* The check will find `value` in this slot (0..63): how far run had come at the crash. */
 void crashsim_note(unsigned slot, uint64_t value);
 /* Begin anew: setup is run again, unrecorded, and has to leave what it left before; no operation
  * has begun, all notes are 0.  For run to go through several schedules or variants in turn. */
 void crashsim_again(void);
 /* What a page walker may do at any time from now on: set these bits of the aligned word. */
-void crashsim_walker(const void *word, uint64_t bits);
+void crashsim_walker(const volatile void *word, uint64_t bits);
 
 /* ---- inside check ---------------------------------------------------------------------------- */
 
@@ -95,7 +98,7 @@ void crashsim_outcome(uint64_t value);
 
 /* [ptr, ptr + len) validates itself by a checksum that is about to be computed: it is explored as
  * each whole content that was ever stored there, and as one that is none of them. */
-void crashsim_checked(const void *ptr, size_t len);
+void crashsim_checked(const volatile void *ptr, size_t len);
 
 /* What recovery does from here on depends on the buffer's contents and on `key` alone; it remembers
  * nothing else of what it has read there and stored over.  Paths that meet here are one from here on. */
@@ -103,16 +106,18 @@ void crashsim_join(uint64_t key);
 
 /* ---- what crashsim-cc cannot see: inline assembly, vector intrinsics, other libraries ---------- */
 
-void crashsim_stored(const void *ptr, size_t len);   /* [ptr, ptr + len) has been stored to */
-void crashsim_streamed(const void *ptr, size_t len); /* by movnt; words may land in any order */
-void crashsim_movdir64b(const void *line);           /* the line has been stored to as a whole */
-void crashsim_loads(const void *ptr, size_t len);    /* is about to be read */
-void crashsim_clwb(const void *line);                /* clwb or clflushopt */
-void crashsim_clflush(const void *line);
+void crashsim_stored(const volatile void *ptr,
+		     size_t len); /* [ptr, ptr + len) has been stored to */
+void crashsim_streamed(const volatile void *ptr,
+		       size_t len);                 /* by movnt; words may land in any order */
+void crashsim_movdir64b(const volatile void *line); /* the line has been stored to as a whole */
+void crashsim_loads(const volatile void *ptr, size_t len); /* is about to be read */
+void crashsim_clwb(const volatile void *line);             /* clwb or clflushopt */
+void crashsim_clflush(const volatile void *line);
 void crashsim_sfence(void);
 void crashsim_mfence(void); /* or a locked instruction */
 /* Stream len bytes, past the cache, and announce it. */
-void crashsim_movnt(void *to, const void *from, size_t len);
+void crashsim_movnt(volatile void *to, const void *from, size_t len);
 
 /* Instructions for code that is to run with and without crashsim.  Compiled by crashsim-cc they are
  * announced, and carried out as far as that means anything in its buffer; otherwise they are the

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "edges.h"
 #include "files.h"
 #include "hooks.h"
 #include "outside.h"
@@ -23,6 +24,15 @@ void crashsim_add(const struct crashsim_workload *w)
 {
 	size_t i = n_known;
 
+	if (w->name && workload_find(w->name)) {
+		char place[200];
+
+		(void)fprintf(
+			stderr, "crashsim: two workloads have the name '%s', one at %s\n", w->name,
+			symbol_place(symbol_of((uint64_t)(uintptr_t)__builtin_return_address(0)),
+				     place, sizeof(place)));
+		_exit(2); /* before main */
+	}
 	if (n_known == sizeof(known) / sizeof(known[0])) {
 		fputs("crashsim: more than 256 workloads\n", stderr);
 		exit(2);
@@ -108,7 +118,9 @@ int record(const struct crashsim_workload *w, struct trace *t)
 	t->first = must(malloc(t->bytes + 1));
 	memcpy(t->first, region_base, t->bytes);
 	recording = t;
+	hook_marks_forget();
 	unseen_begin(t);
+	edges_begin();
 	threads_begin();
 	stage = STAGE_RECORD;
 	w->run(t->bytes ? region_base : NULL);
@@ -116,6 +128,7 @@ int record(const struct crashsim_workload *w, struct trace *t)
 	hook_settle();
 	look_beside();
 	unseen_end(t);
+	edges_begin();
 	if (unseen_library && options.mode == MODE_LAZY)
 		options.mode = MODE_RERUN;
 	stage = STAGE_IDLE;
@@ -150,6 +163,7 @@ void crashsim_again(void)
 		exit(2);
 	}
 	trace_add(recording, (struct event){ .kind = EV_AGAIN });
+	hook_marks_forget();
 	unseen_begin(recording);
 	stage = STAGE_RECORD;
 }
@@ -232,7 +246,8 @@ static void notes_ahead(const struct trace *t, size_t c, size_t end, uint32_t th
 }
 
 /* Operations under way at c that return before their thread drains: what they stored since may be in
- * its store buffer for as long, so such a return may have come before a crash at c [R13]. */
+ * its store buffer for as long, so such a return may have come before a crash at c [R13]; not where the
+ * thread has waited for what came behind c. */
 static void ops_ahead(const struct trace *t, size_t c, uint32_t threads, unsigned char op[256],
 		      uint64_t note[64])
 {
@@ -243,7 +258,7 @@ static void ops_ahead(const struct trace *t, size_t c, uint32_t threads, unsigne
 
 		if (is_drain(e))
 			drained |= (uint64_t)1 << e->thread % 64;
-		if (e->kind != EV_RETURNED || drained >> e->thread % 64 & 1 ||
+		if (e->kind != EV_RETURNED || drained >> e->thread % 64 & 1 || e->waited > c ||
 		    op[e->value % 256] != CRASHSIM_OPEN)
 			continue;
 		op[e->value % 256] = CRASHSIM_HAS_RETURNED;
@@ -334,6 +349,7 @@ void run_workload(const struct crashsim_workload *w, const struct trace *t,
 	}
 	task.point = point;
 	task.ordinal = ordinal;
+	task.fresh = true;
 	if (by) {
 		task.deadline = by->deadline;
 		task.progress = by->progress;
@@ -341,6 +357,7 @@ void run_workload(const struct crashsim_workload *w, const struct trace *t,
 	}
 	explore_points(&task, r);
 	r->seconds = now_s() - start;
+	r->late = task.deadline > 0 && now_s() > task.deadline;
 	free(point);
 	free(ordinal);
 }

@@ -3,6 +3,7 @@
  *
  *	hooks.c     instrumented accesses, and the calls of crashsim.h	-> recording.c, explore.c
  *	atomics.c   the compiler's atomics
+ *	edges.c     what a thread has waited for, while it is recorded
  *	recording.c one run of the workload				-> struct trace
  *	model.c     a trace up to a crash point				-> struct image_set: per line, what may be there
  *	ahead.c     streamed words that overtake what stands before them
@@ -71,8 +72,11 @@ struct options {
 };
 extern struct options options;
 
-void *must(void *ptr);     /* ptr, or the process ends: out of memory */
+/* ptr, or the process ends: out of memory, of which function, for what */
+#define must(ptr) must_have((ptr), __func__, #ptr)
+void *must_have(void *ptr, const char *function, const char *wanted);
 extern bool out_of_memory; /* it has */
+extern char out_of_memory_for[200];
 
 /* ---- trace ----------------------------------------------------------------------------------- */
 
@@ -96,6 +100,9 @@ struct event {
 	uint32_t thread;
 	uint64_t off; /* in the buffer */
 	uint32_t len;
+	/* Of EV_RETURNED: so many events happened before the thread came there, whatever is still in its
+	 * store buffer: it had waited for them (edges.c). */
+	uint32_t waited;
 	uint64_t value;
 	uint64_t site; /* program counter of the caller, less the load address of its object */
 	/* Not 0: the stores of this thread with this number are one wide store, its words in any order
@@ -221,11 +228,16 @@ struct failure {
 	bool by_path;       /* decisions are not known: it is the one with this path */
 };
 
+struct first { /* the first execution at a crash point: accesses, decisions */
+	uint64_t events, taken, outcome;
+};
+
 struct point_result { /* of one crash point */
 	uint64_t executions, choices, pruned, nested, reads;
 	double images_log10;
 	uint64_t outcome_digest; /* sum of the digests of distinct outcomes */
 	uint64_t outcomes;
+	struct first first;
 	unsigned n_failures;
 	bool done, cut; /* cut: not every execution took place */
 };
@@ -262,6 +274,7 @@ struct result {
 	double seconds;
 	unsigned depth;
 	bool exhaustive;   /* not cut by a limit */
+	bool late;         /* cut by that of time */
 	uint64_t outcomes; /* distinct values of crashsim_outcome, and their sum as a digest */
 	uint64_t outcome_digest;
 	size_t n_failures;

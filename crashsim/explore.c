@@ -144,6 +144,9 @@ static void recover_and_check(struct level *l)
 	hook_settle();
 	if (outside_changed(outside, sizeof(outside)))
 		execution_fail(outside);
+	/* a path that another goes along with [join.c] has taken all of its stack before they met */
+	if (l->taken < l->n_stack && !ex.following)
+		execution_fail(READS_OTHERWISE);
 }
 
 static void execution_end(struct level *l)
@@ -152,6 +155,8 @@ static void execution_end(struct level *l)
 		threads_abandon();
 	stage = STAGE_IDLE;
 	ex.result->reads += ex.events - l->events;
+	if (ex.result->executions == 1)
+		ex.result->first = (struct first){ ex.events, l->taken, ex.outcome };
 	hook_forget();
 	outside_restore();
 	if (unseen_library && (options.mode != MODE_RERUN || ex.x->replay))

@@ -8,6 +8,9 @@
 #define EAGER_LOG10_MAX 6.0    /* images of one crash, at most, in MODE_EAGER */
 #define DECISIONS_MAX   65536u /* of one path, all phases */
 
+#define READS_OTHERWISE \
+	"recovery is not deterministic: run again on the same image, it reads otherwise"
+
 /* What kills a worker outright, as it was found before: the digest of its decisions. */
 struct killer {
 	uint64_t path;
@@ -33,6 +36,11 @@ struct patch {
 	size_t n_flush;
 	uint64_t fence_before; /* sfence before each store at this site; 0: none */
 	bool fence_before_return;
+	uint64_t line[PATCH_SITES]; /* before those fences, by the same thread: clwb of these */
+	size_t n_lines;
+	uint64_t fence_after[PATCH_SITES]; /* sfence after each flush at these sites */
+	size_t n_fence_after;
+	bool fence_after_flush; /* sfence after those of flush_after */
 	bool msync; /* instead: where a fence goes, an msync of the pages of flush_after's stores */
 };
 struct patch_pages { /* stored to since the last msync, by those stores */
@@ -43,6 +51,8 @@ void patch_page(const struct patch *p, const struct event *e, struct patch_pages
 /* last: the event before it, or NULL; nothing goes between the pieces of a store. */
 bool patch_fence(const struct patch *p, const struct event *e, const struct event *last);
 bool patch_flush(const struct patch *p, const struct event *e);
+/* next: the event behind it, or NULL where that is not known. */
+bool patch_fence_after(const struct patch *p, const struct event *e, const struct event *next);
 
 struct explorer {
 	const struct crashsim_workload *workload;

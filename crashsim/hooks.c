@@ -14,8 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edges.h"
+#include "driver.h"
 #include "outside.h"
 #include "schedule.h"
+#include "symbol.h"
 #include "unseen.h"
 
 /* the compiler calls these; nobody declares them */
@@ -44,6 +47,8 @@ static inline bool target(const void *addr, size_t len, uint64_t site)
 	if (hook_ours(addr, len))
 		return true;
 	outside_store(addr, len, site);
+	if (__builtin_expect(edges_on, 0))
+		edges_release(addr, len);
 	return false;
 }
 
@@ -57,6 +62,8 @@ static void record_event(const struct event *e)
 	if (__builtin_expect(hook_recorded != NULL, 0))
 		hook_recorded(e);
 	trace_add(recording, *e);
+	if (edges_on && (e->kind == EV_STORE || e->kind == EV_STREAM))
+		edges_release(region_base + e->off, e->len);
 }
 
 static void emit(struct event e)
@@ -112,6 +119,11 @@ void hook_settle(void)
 	emit_stores(EV_STORE, pending.off, len, pending.site);
 }
 
+size_t hook_pending_events(void)
+{
+	return pending.len ? (pending.off % 8 + pending.len + 7) / 8 : 0;
+}
+
 void hook_forget(void) { pending.len = 0; }
 
 /* Another thread may go on here, unless a store has been announced that has not taken place: a copy
@@ -130,11 +142,15 @@ static void hook_read(const void *addr, size_t len)
 	if (!hook_ours(addr, len)) {
 		if (threads_on)
 			threads_elsewhere();
+		if (__builtin_expect(edges_on, 0))
+			edges_acquire(addr, len);
 		return;
 	}
 	if (__builtin_expect(!pending.len && !threads_on, 1)) {
 		if (stage == STAGE_RECOVER)
 			explore_read(offset(addr), len);
+		else if (edges_on)
+			edges_acquire(addr, len);
 		return;
 	}
 	/* of the load of a struct copy its store may still be to come */
@@ -143,6 +159,8 @@ static void hook_read(const void *addr, size_t len)
 	hook_settle();
 	if (threads_on)
 		hook_point();
+	if (edges_on)
+		edges_acquire(addr, len);
 	if (stage == STAGE_RECOVER)
 		explore_read(offset(addr), len);
 }
@@ -246,49 +264,133 @@ void hook_msync(const void *ptr, size_t len, uint64_t site)
 
 /* ---- crashsim.h -------------------------------------------------------------------------------- */
 
-void crashsim_stored(const void *ptr, size_t len) { hook_range_stored(ptr, len, false, CALLER); }
-void crashsim_streamed(const void *ptr, size_t len) { hook_range_stored(ptr, len, true, CALLER); }
-void crashsim_movdir64b(const void *line) { hook_direct_stored(line, CALLER); }
-void crashsim_loads(const void *ptr, size_t len) { hook_read(ptr, len); }
-void crashsim_clwb(const void *line) { hook_order(EV_CLWB, line, CALLER); }
-void crashsim_clflush(const void *line) { hook_order(EV_CLFLUSH, line, CALLER); }
+#define PLAIN(p) ((const void *)(uintptr_t)(p))
+
+void crashsim_stored(const volatile void *ptr, size_t len)
+{
+	hook_range_stored(PLAIN(ptr), len, false, CALLER);
+}
+void crashsim_streamed(const volatile void *ptr, size_t len)
+{
+	hook_range_stored(PLAIN(ptr), len, true, CALLER);
+}
+void crashsim_movdir64b(const volatile void *line) { hook_direct_stored(PLAIN(line), CALLER); }
+void crashsim_loads(const volatile void *ptr, size_t len) { hook_read(PLAIN(ptr), len); }
+void crashsim_clwb(const volatile void *line) { hook_order(EV_CLWB, PLAIN(line), CALLER); }
+void crashsim_clflush(const volatile void *line) { hook_order(EV_CLFLUSH, PLAIN(line), CALLER); }
 void crashsim_sfence(void) { hook_order(EV_SFENCE, NULL, CALLER); }
 void crashsim_mfence(void) { hook_order(EV_MFENCE, NULL, CALLER); }
 
-void crashsim_movnt(void *to, const void *from, size_t len)
+void crashsim_movnt(volatile void *to, const void *from, size_t len)
 {
 	hook_read(from, len);
-	hook_before_store(to, len, CALLER);
-	memcpy(to, from, len);
-	hook_range_stored(to, len, true, CALLER);
+	hook_before_store((void *)(uintptr_t)to, len, CALLER);
+	memcpy((void *)(uintptr_t)to, from, len);
+	hook_range_stored((void *)(uintptr_t)to, len, true, CALLER);
 }
 
-static void mark(enum event_kind kind, unsigned op)
+static unsigned char marked[OPS]; /* enum crashsim_state: of the recording under way */
+
+void hook_marks_forget(void) { memset(marked, CRASHSIM_NOT_BEGUN, sizeof(marked)); }
+
+/* A call of crashsim.h is wrong: a recording ends, an execution fails. */
+static void misused(uint64_t site, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void misused(uint64_t site, const char *format, ...)
+{
+	const struct symbol *s = symbol_of(site);
+	char what[160], text[512], place[200];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(what, sizeof(what), format, ap);
+	va_end(ap);
+	(void)snprintf(text, sizeof(text), "%s, at %s%s%s", what,
+		       symbol_place(s, place, sizeof(place)), s->line ? " in " : "",
+		       s->line ? s->function : "");
+	if (stage == STAGE_RECOVER)
+		explore_fail(text);
+	record_refuse("%s", text);
+}
+
+static void op_known(const char *call, unsigned op, uint64_t site)
+{
+	if (op >= OPS)
+		misused(site, "crashsim_%s(%u): there is no such operation, expected 0 to %u", call,
+			op, OPS - 1);
+}
+
+static void note_known(const char *call, unsigned slot, uint64_t site)
+{
+	if (slot >= NOTES)
+		misused(site, "crashsim_%s(%u): there is no such slot, expected 0 to %u", call,
+			slot, NOTES - 1);
+}
+
+static void begin(const char *call, unsigned op, bool again, uint64_t site)
+{
+	hook_settle();
+	if (stage != STAGE_RECORD)
+		return;
+	op_known(call, op, site);
+	if (marked[op] == CRASHSIM_OPEN || (marked[op] == CRASHSIM_HAS_RETURNED && !again))
+		misused(site, "crashsim_%s(%u): the operation has begun before, %s", call, op,
+			again ? "and has not returned" : "each begins once");
+	marked[op] = CRASHSIM_OPEN;
+	emit((struct event){ .kind = EV_BEGIN, .value = op });
+}
+void crashsim_begin(unsigned op) { begin("begin", op, false, CALLER); }
+void crashsim_begin_again(unsigned op) { begin("begin_again", op, true, CALLER); }
+
+void hook_returned(unsigned op)
 {
 	hook_settle();
 	if (stage == STAGE_RECORD)
-		emit((struct event){ .kind = kind, .value = op % 256 });
+		emit((struct event){
+			.kind = EV_RETURNED, .value = op, .waited = edges_waited(hook_thread) });
 }
-void crashsim_begin(unsigned op) { mark(EV_BEGIN, op); }
-void crashsim_returned(unsigned op) { mark(EV_RETURNED, op); }
+
+void crashsim_returned(unsigned op)
+{
+	hook_settle();
+	if (stage != STAGE_RECORD)
+		return;
+	op_known("returned", op, CALLER);
+	if (marked[op] != CRASHSIM_OPEN)
+		misused(CALLER, "crashsim_returned(%u): the operation has %s", op,
+			marked[op] == CRASHSIM_NOT_BEGUN ? "not begun" : "returned before");
+	marked[op] = CRASHSIM_HAS_RETURNED;
+	emit((struct event){
+		.kind = EV_RETURNED, .value = op, .waited = edges_waited(hook_thread) });
+}
 
 void crashsim_note(unsigned slot, uint64_t value)
 {
 	hook_settle();
-	if (stage == STAGE_RECORD)
-		emit((struct event){ .kind = EV_NOTE, .off = slot % 64, .value = value });
+	if (stage != STAGE_RECORD)
+		return;
+	note_known("note", slot, CALLER);
+	emit((struct event){ .kind = EV_NOTE, .off = slot, .value = value });
 }
-uint64_t crashsim_noted(unsigned slot) { return explore_noted(slot); }
 
-void crashsim_walker(const void *word, uint64_t bits)
+uint64_t crashsim_noted(unsigned slot)
+{
+	note_known("noted", slot, CALLER);
+	return explore_noted(slot);
+}
+
+void crashsim_walker(const volatile void *word, uint64_t bits)
 {
 	hook_settle();
-	if (stage == STAGE_RECORD && options.walker && hook_ours(word, 8))
+	if (stage == STAGE_RECORD && options.walker && hook_ours(PLAIN(word), 8))
 		emit((struct event){
-			.kind = EV_WALKER, .off = offset(word), .len = 8, .value = bits });
+			.kind = EV_WALKER, .off = offset(PLAIN(word)), .len = 8, .value = bits });
 }
 
-enum crashsim_state crashsim_state(unsigned op) { return explore_state(op); }
+enum crashsim_state crashsim_state(unsigned op)
+{
+	op_known("state", op, CALLER);
+	return explore_state(op);
+}
 
 void crashsim_fail(const char *format, ...)
 {
@@ -307,12 +409,12 @@ void crashsim_outcome(uint64_t value)
 		explore_outcome(value);
 }
 
-void crashsim_checked(const void *ptr, size_t len)
+void crashsim_checked(const volatile void *ptr, size_t len)
 {
-	if (stage != STAGE_RECOVER || !hook_ours(ptr, len) || options.no_checked)
+	if (stage != STAGE_RECOVER || !hook_ours(PLAIN(ptr), len) || options.no_checked)
 		return;
 	hook_settle();
-	explore_checked(offset(ptr), len);
+	explore_checked(offset(PLAIN(ptr)), len);
 }
 
 void crashsim_join(uint64_t key)

@@ -27,8 +27,14 @@ static inline bool hook_ours(const void *addr, size_t len)
 	return __builtin_expect(off < region_bytes && len <= region_bytes - off, 0);
 }
 
-void hook_settle(void); /* a store announced before has taken place by now */
-void hook_forget(void); /* it is of an execution that is over */
+#define OPS   256u               /* crashsim_begin() */
+#define NOTES 64u                /* crashsim_note() */
+void hook_marks_forget(void);    /* no operation has begun */
+void hook_returned(unsigned op); /* whether it has begun or not */
+
+void hook_settle(void);           /* a store announced before has taken place by now */
+size_t hook_pending_events(void); /* so many it would add */
+void hook_forget(void);           /* it is of an execution that is over */
 /* Is about to be stored to by this site. */
 void hook_before_store(const void *ptr, size_t len, uint64_t site);
 /* Has been stored, as it stands. */

@@ -14,6 +14,8 @@
 #include "json_read.h"
 #include "report.h"
 
+#define WROTE "what `crashsim run --json --shard I/N` wrote"
+
 struct merged { /* a workload */
 	struct result r;
 	struct json *first; /* of the shard read first */
@@ -151,6 +153,15 @@ static struct merged *merged_new(struct merged **all, struct json *j, const char
 	return m;
 }
 
+static bool has_warning(const struct result *r, const char *words)
+{
+	for (size_t i = 0; i < r->n_warnings; i++) {
+		if (!strcmp(r->warning[i], words))
+			return true;
+	}
+	return false;
+}
+
 static int shard_read(struct merged **all, struct json *j, const struct place *at)
 {
 	struct merged *m = *all;
@@ -161,7 +172,9 @@ static int shard_read(struct merged **all, struct json *j, const struct place *a
 
 	if (!of(j, "crashsim") || !of(j, "shards") || of(j, "shards") > 1000000 ||
 	    shard >= of(j, "shards"))
-		return bad(at, "found no result of `crashsim run --json --shard I/N`");
+		return bad(at, "found no result of `crashsim run --json`, expected " WROTE);
+	if (of(j, "shards") == 1 && !json_get(j, "points"))
+		return bad(at, "found the result of a whole run, expected " WROTE);
 	while (m && (strcmp(m->r.workload, text_of(j, "workload")) != 0 ||
 		     of(m->first, "seed") != of(j, "seed")))
 		m = m->next;
@@ -181,12 +194,14 @@ static int shard_read(struct merged **all, struct json *j, const struct place *a
 	}
 	m->have[shard] = true;
 	if (!points_read(&m->r, j))
-		return bad(at, "found no \"points\", which --shard writes");
+		return bad(at, "found no \"points\", expected " WROTE);
 	failures_read(&m->r, j);
 	m->r.seconds += strtod(json_get(j, "seconds") ? json_get(j, "seconds")->text : "0", NULL);
 	m->r.exhaustive = m->r.exhaustive && exhaustive && exhaustive->truth;
 	for (const struct json *w = json_get(j, "warnings") ? json_get(j, "warnings")->child : NULL;
-	     w && m->first == j; w = w->next) {
+	     w; w = w->next) {
+		if (has_warning(&m->r, w->text))
+			continue;
 		m->r.warning = must(realloc(m->r.warning, (m->r.n_warnings + 1) * sizeof(char *)));
 		m->r.warning[m->r.n_warnings++] = w->text;
 	}
@@ -200,6 +215,7 @@ static int file_read(struct merged **all, const char *path)
 	char *text = NULL;
 	size_t size = 0;
 	int rc = EXIT_FINE;
+	bool read = false;
 
 	if (!f) {
 		(void)fprintf(stderr, "crashsim: merge: %s: %s\n", path, strerror(errno));
@@ -207,14 +223,21 @@ static int file_read(struct merged **all, const char *path)
 	}
 	while (rc == EXIT_FINE && getline(&text, &size, f) > 0) {
 		const char *rest;
-		struct json *j = json_parse(text, &rest);
+		struct json *j;
 
 		at.line++;
+		if (!strncmp(text, "crashsim: ", 10)) /* standard error in the same file */
+			continue;
+		read = true;
+		j = json_parse(text, &rest);
 		/* the objects live as long as the command: results point into them */
-		rc = j ? shard_read(all, j, &at) : bad(&at, "found no JSON");
+		rc = j ? shard_read(all, j, &at) : bad(&at, "found no JSON, expected " WROTE);
 	}
-	if (rc == EXIT_FINE && !at.line)
-		rc = bad(&at, "found nothing");
+	if (rc == EXIT_FINE && !read) {
+		(void)fprintf(stderr, "crashsim: merge: %s: found nothing, expected " WROTE "\n",
+			      path);
+		rc = EXIT_USAGE;
+	}
 	free(text);
 	(void)fclose(f);
 	return rc;
@@ -282,7 +305,10 @@ static int tell(struct merged *m)
 	options.shard = 0;
 	options.shards = 1;
 	result_json(stdout, r, false);
-	return missing ? EXIT_NOT_RUN : r->n_failures ? EXIT_FAILURES : EXIT_FINE;
+	return missing         ? EXIT_NOT_RUN
+	       : r->n_failures ? EXIT_FAILURES
+	       : r->exhaustive ? EXIT_FINE
+			       : EXIT_NOT_RUN;
 }
 
 /* Of several schedules, one run goes up to the first that fails; a shard may not have seen that. */

@@ -27,11 +27,15 @@ struct options options = { .depth = 0,
 
 bool out_of_memory;
 
-void *must(void *ptr)
+char out_of_memory_for[200];
+
+void *must_have(void *ptr, const char *function, const char *wanted)
 {
 	if (!ptr) {
 		out_of_memory = true;
-		fputs("crashsim: out of memory\n", stderr);
+		(void)snprintf(out_of_memory_for, sizeof(out_of_memory_for), "%s() wants %s",
+			       function, wanted);
+		(void)fprintf(stderr, "crashsim: out of memory: %s\n", out_of_memory_for);
 		exit(3);
 	}
 	return ptr;

@@ -180,6 +180,11 @@ static void written_patched(const struct event *e)
 	if (!level_now()->events) /* another execution */
 		pages.n = 0;
 	if (patch_fence(p, e, &last)) {
+		for (size_t i = 0; i < p->n_lines; i++)
+			explore_written(&(struct event){ .kind = EV_CLWB,
+							 .off = p->line[i],
+							 .len = LINE_BYTES,
+							 .thread = e->thread });
 		extra.kind = EV_SFENCE;
 		if (!p->msync)
 			explore_written(&extra);
@@ -193,6 +198,10 @@ static void written_patched(const struct event *e)
 	patch_page(p, e, &pages);
 	if (!p->msync && patch_flush(p, e)) {
 		extra.kind = EV_CLWB;
+		explore_written(&extra);
+	}
+	if (patch_fence_after(p, e, NULL)) {
+		extra.kind = EV_SFENCE;
 		explore_written(&extra);
 	}
 	last = *e;
@@ -226,6 +235,17 @@ bool patch_flush(const struct patch *p, const struct event *e)
 {
 	for (size_t i = 0; i < p->n_flush && e->kind == EV_STORE; i++) {
 		if (p->flush_after[i] == e->site)
+			return true;
+	}
+	return false;
+}
+
+bool patch_fence_after(const struct patch *p, const struct event *e, const struct event *next)
+{
+	if (p->fence_after_flush && patch_flush(p, e))
+		return !e->part_of || (next && next->part_of != e->part_of);
+	for (size_t i = 0; i < p->n_fence_after; i++) {
+		if (e->kind == EV_CLWB && e->site == p->fence_after[i])
 			return true;
 	}
 	return false;

@@ -17,10 +17,11 @@
 #include "schedule.h"
 #include "story.h"
 #include "symbol.h"
+#include "unseen.h"
 
 static const struct crashsim_workload *under_way; /* being recorded */
 static char warnings[WARNINGS][WARNING_BYTES];
-static size_t n_warnings;
+static size_t n_warnings, n_said; /* of those, on standard error */
 
 const char *recording_warning(size_t i) { return i < n_warnings ? warnings[i] : NULL; }
 
@@ -39,8 +40,16 @@ static void warn(const char *format, ...)
 
 void recording_warn(const struct crashsim_workload *w, const char *words)
 {
-	warn("%s", words);
+	recording_keep(words);
 	(void)fprintf(stderr, "crashsim: warning: workload '%s': %s\n", w->name, words);
+}
+
+void recording_keep(const char *words)
+{
+	if (n_said == n_warnings)
+		n_said++;
+	warn("%s", words);
+	n_said = n_said > n_warnings ? n_warnings : n_said;
 }
 
 const struct crashsim_workload *workload_named(const char *name)
@@ -280,7 +289,8 @@ int record_or_say(const struct crashsim_workload *w, struct trace *t)
 {
 	int rc;
 
-	n_warnings = 0;
+	n_warnings = n_said = 0;
+	unseen_forget();
 	hook_seen = 0;
 	if (w->bytes % LINE_BYTES || w->bytes > (size_t)1 << 30) {
 		(void)fprintf(
@@ -297,7 +307,7 @@ int record_or_say(const struct crashsim_workload *w, struct trace *t)
 	if (record_guarded(w, t))
 		return EXIT_NOT_RUN;
 	rc = look(w, t);
-	for (size_t i = 0; i < n_warnings && rc == EXIT_FINE; i++)
+	for (size_t i = n_said; i < n_warnings && rc == EXIT_FINE; i++)
 		(void)fprintf(stderr, "crashsim: warning: workload '%s': %s\n", w->name,
 			      warnings[i]);
 	return rc;

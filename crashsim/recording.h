@@ -5,14 +5,17 @@
 
 #include <stddef.h>
 
-#define WARNINGS      8
-#define WARNING_BYTES 400
+#define WARNINGS      16
+#define WARNING_BYTES 700
 
 /* Of the workload recorded last; NULL: no more. */
 const char *recording_warning(size_t i);
 
-/* One more of it, found later. */
+/* One more of it, found later: said, and kept. */
 struct crashsim_workload;
 void recording_warn(const struct crashsim_workload *w, const char *words);
+
+/* One that has been said. */
+void recording_keep(const char *words);
 
 #endif

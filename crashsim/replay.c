@@ -41,6 +41,19 @@ static void report_files(const struct story *s, const struct cause *c, size_t nu
 	report_file(s, c, number, "svg", story_svg);
 }
 
+bool story_told(struct told *told, const struct failure *f)
+{
+	for (unsigned i = 0; i < told->n; i++) {
+		if (!strcmp(told->id[i], f->id)) {
+			told->same++;
+			return true;
+		}
+	}
+	if (told->n < SHOWN_IN_FULL)
+		(void)snprintf(told->id[told->n++], sizeof(told->id[0]), "%s", f->id);
+	return false;
+}
+
 static void tell(const struct story *s, const struct cause *c, size_t number)
 {
 	if (wishes.out)
@@ -53,14 +66,15 @@ static void tell(const struct story *s, const struct cause *c, size_t number)
 }
 
 void story_tell(const struct crashsim_workload *w, const struct trace *t, const struct failure *f,
-		size_t number)
+		size_t number, struct told *told)
 {
 	struct story s;
 	struct cause c;
 
 	story_take(&s, w, t, f, NULL, NULL);
 	cause_find(&s, &c, CAUSE_SECONDS);
-	tell(&s, &c, number);
+	if (wishes.out || !story_told(told, &s.f))
+		tell(&s, &c, number);
 	story_free(&s);
 }
 
@@ -148,6 +162,7 @@ static int replay_here(struct named *n)
 static int replay_in_child(struct named *n)
 {
 	char what[600];
+	bool hangs;
 	int status;
 	pid_t pid;
 
@@ -159,13 +174,17 @@ static int replay_in_child(struct named *n)
 		(void)fflush(NULL);
 		_exit(100 + rc);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+	if (pid < 0) {
 		perror("crashsim: a process for the replay");
 		return EXIT_NOT_RUN;
 	}
+	status = worker_wait(pid, options.hang, &hangs);
 	if (WIFEXITED(status) && WEXITSTATUS(status) >= 100)
 		return WEXITSTATUS(status) - 100;
-	worker_died_of("", status, what, sizeof(what));
+	if (hangs)
+		worker_hangs(what, sizeof(what));
+	else
+		worker_died_of("", status, what, sizeof(what));
 	(void)printf("%s:%s: %s\n", n->w->name, n->f.id, what);
 	return EXIT_FAILURES;
 }
@@ -174,7 +193,7 @@ int command_replay(int argc, char **argv)
 {
 	struct named n;
 	struct story s;
-	struct cause none = { .fence_at = SIZE_MAX, .return_at = SIZE_MAX };
+	struct cause none = { .fence_at = SIZE_MAX, .after_at = SIZE_MAX, .return_at = SIZE_MAX };
 	int rc = take_operand("replay", argc, argv, &n);
 
 	if (rc)

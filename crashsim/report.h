@@ -7,6 +7,8 @@
 
 /* The certificate: what was explored, and of what. */
 void result_text(FILE *to, const struct result *r);
+/* In a line, of one that a limit cut off. */
+void result_cut_text(FILE *to, const struct result *r);
 /* One object in a line; points: with what merge needs of each crash point. */
 void result_json(FILE *to, const struct result *r, bool points);
 

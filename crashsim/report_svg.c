@@ -109,7 +109,7 @@ static unsigned wanted(const struct picture *p, size_t i, size_t first)
 {
 	const struct happening *h = &p->s->event[i];
 
-	if (i == p->c->fence_at || i == p->c->drained_at || is_lost(h->fate))
+	if (i == p->c->fence_at || i == p->c->drained_at || i == p->c->after_at || is_lost(h->fate))
 		return 4;
 	if (is_store(&h->e) && row_of(p, h->e.off) < 0)
 		return 0;
@@ -371,7 +371,9 @@ static void draw_missing_flush(struct picture *p, size_t k)
 static void draw_missing(struct picture *p)
 {
 	const struct cause *c = p->c;
-	size_t at = c->fence_at == SIZE_MAX ? SIZE_MAX : item_of(p, c->fence_at);
+	bool after = c->after_at != SIZE_MAX;
+	size_t event = after ? c->after_at : c->fence_at;
+	size_t at = event == SIZE_MAX ? SIZE_MAX : item_of(p, event);
 	int x;
 
 	if (c->missing == MISSING_UNKNOWN || c->missing == MISSING_NOTHING)
@@ -380,7 +382,7 @@ static void draw_missing(struct picture *p)
 		draw_missing_flush(p, k);
 	if (c->missing == MISSING_FLUSH || at == SIZE_MAX)
 		return;
-	x = column_x(at) - COLUMN / 2 + (c->patch.n_flush ? 16 : 0);
+	x = column_x(at) + (after ? COLUMN / 2 : -COLUMN / 2) + (c->patch.n_flush ? 16 : 0);
 	svg_line(p->to, x, TOP - 30, x, bottom(p),
 		 "stroke=\"" ORANGE "\" stroke-width=\"2.5\" stroke-dasharray=\"6 4\"");
 	TEXT(p, x, TOP - 36, HALO, c->patch.msync ? "missing msync" : "missing fence");

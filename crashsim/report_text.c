@@ -28,6 +28,33 @@ static void perf_text(FILE *to, const struct result *r)
 		(void)fprintf(to, "  perf      no flush and no fence that does nothing\n");
 }
 
+/* Which limit it was. */
+static const char *not_exhaustive(const struct result *r)
+{
+	static char text[100];
+	size_t failures = 0;
+
+	for (size_t i = 0; i < r->n_points; i++)
+		failures += r->point[i].r.n_failures;
+	if (r->broken)
+		return "NOT exhaustive: the engine failed";
+	if (failures >= options.max_failures)
+		(void)snprintf(text, sizeof(text), "NOT exhaustive: --max-failures %u cut it off",
+			       options.max_failures);
+	else if (r->late)
+		(void)snprintf(text, sizeof(text), "NOT exhaustive: --time-limit %g cut it off",
+			       options.time_limit);
+	else
+		return "NOT exhaustive: images of a crash were too many to make one by one";
+	return text;
+}
+
+void result_cut_text(FILE *to, const struct result *r)
+{
+	(void)fprintf(to, "%s: no failure in %" PRIu64 " of %zu crash points; %s\n", r->workload,
+		      r->crash_points, r->points_in_all, not_exhaustive(r));
+}
+
 void result_text(FILE *to, const struct result *r)
 {
 	char failures[60];
@@ -51,8 +78,7 @@ void result_text(FILE *to, const struct result *r)
 		r->crash_points, r->points_in_all, r->nested_points, r->depth,
 		r->depth == 1 ? "" : "es", r->images_log10, r->executions, r->choices, r->pruned);
 	(void)fprintf(to, "  %s; %.1f s, %.0f executions/s\n",
-		      r->exhaustive ? "exhaustive for this recording"
-				    : "NOT exhaustive: a limit cut it off",
+		      r->exhaustive ? "exhaustive for this recording" : not_exhaustive(r),
 		      r->seconds, r->seconds > 0 ? (double)r->executions / r->seconds : 0.0);
 	if (r->trace_msyncs && !r->trace_flushes && options.persist == PERSIST_MEMORY)
 		(void)fprintf(
@@ -290,6 +316,12 @@ void cause_text(FILE *to, const struct story *s, const struct cause *c)
 		}
 		break;
 	case MISSING_FENCE:
+		if (c->after_at != SIZE_MAX) {
+			(void)fputs("a fence after the flush at ", to);
+			place_text(to, s, c->after_at);
+			(void)fputs(", by the same thread", to);
+			break;
+		}
 		(void)fputs("a fence before ", to);
 		before_text(to, s, c);
 		break;
@@ -300,15 +332,24 @@ void cause_text(FILE *to, const struct story *s, const struct cause *c)
 		break;
 	case MISSING_BOTH:
 		flushes_text(to, s, c);
-		(void)fputs(", and a fence before ", to);
+		for (size_t i = 0; i < c->patch.n_lines; i++)
+			(void)fprintf(to, "%sa flush of the line at +0x%llx", i ? ", " : "",
+				      (unsigned long long)c->patch.line[i]);
+		if (c->after_at != SIZE_MAX) {
+			(void)fputs(", and a fence behind it, by the same thread", to);
+			break;
+		}
+		(void)fprintf(to, "%s a fence before ", c->patch.n_lines ? " and" : ", and");
 		before_text(to, s, c);
+		if (c->patch.n_lines)
+			(void)fputs(", both by its thread", to);
 		break;
 	case MISSING_NOTHING:
-		(void)fprintf(to,
-			      "%s: none that could be added removes the failure.  The order or "
-			      "the content of the stores is wrong, or recovery is",
-			      options.persist == PERSIST_PAGE ? "no msync"
-							      : "no flush and no fence");
+		(void)fprintf(
+			to,
+			"%s: none was found that removes the failure, among those that were "
+			"tried.  The order or the content of the stores may be wrong, or recovery",
+			options.persist == PERSIST_PAGE ? "no msync" : "no flush and no fence");
 		break;
 	default:
 		(void)fputs("not known", to);

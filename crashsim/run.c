@@ -3,9 +3,13 @@
 #include "command.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "findings.h"
@@ -52,16 +56,21 @@ void tell_progress_of(void *ctx, const struct progress *p)
 static void show_failures(const struct crashsim_workload *w, const struct trace *t,
 			  const struct result *r)
 {
+	struct told told = { .n = 0 };
+
 	for (size_t i = 0; i < r->n_failures; i++) {
 		const struct failure *f = &r->failure[i];
 
 		if (!wishes.out && (wishes.json || i >= SHOWN_IN_FULL)) {
-			if (!wishes.json)
+			if (!wishes.json && !story_told(&told, f))
 				(void)printf("  %s\n      replay %s:%s\n", f->what, w->name, f->id);
 			continue;
 		}
-		story_tell(w, t, f, i);
+		story_tell(w, t, f, i, &told);
 	}
+	if (told.same)
+		(void)printf("  %zu more failure%s, made small, came to one that is told above\n",
+			     told.same, told.same == 1 ? "" : "s");
 }
 
 static void take_warnings(struct result *r)
@@ -77,16 +86,23 @@ static void tell(const struct crashsim_workload *w, const struct trace *t, const
 {
 	if (wishes.json)
 		result_json(stdout, r, options.shards > 1);
-	else if (!wishes.quiet || r->n_failures || !r->exhaustive)
+	else if (!wishes.quiet || r->n_failures || r->broken)
 		result_text(stdout, r);
-	if (r->printed)
-		(void)fprintf(
-			stderr,
-			"crashsim: workload '%s': recovery printed %llu bytes, which are not shown (replay "
-			"shows them); the first line: %s\n",
-			w->name, (unsigned long long)r->printed, r->first_printed);
+	else if (!r->exhaustive)
+		result_cut_text(stdout, r);
 	show_failures(w, t, r);
 	(void)fflush(stdout);
+}
+
+static void warn_printed(const struct crashsim_workload *w, const struct result *r)
+{
+	char text[WARNING_BYTES];
+
+	(void)snprintf(text, sizeof(text),
+		       "recovery printed %llu bytes, which are not shown (replay shows them); the "
+		       "first line: %s",
+		       (unsigned long long)r->printed, r->first_printed);
+	recording_warn(w, text);
 }
 
 static int run_one(const struct crashsim_workload *w, double deadline)
@@ -109,10 +125,15 @@ static int run_one(const struct crashsim_workload *w, double deadline)
 			w,
 			"recovery and check read nothing of the buffer that is seen: is their source "
 			"compiled by crashsim-cc?");
+	if (r.printed)
+		warn_printed(w, &r);
 	take_warnings(&r);
 	if (options.perf)
 		findings(w, &t, &r);
-	rc = r.broken ? EXIT_NOT_RUN : r.n_failures ? EXIT_FAILURES : EXIT_FINE;
+	rc = r.broken        ? EXIT_NOT_RUN
+	     : r.n_failures  ? EXIT_FAILURES
+	     : !r.exhaustive ? EXIT_NOT_RUN
+			     : EXIT_FINE;
 	if (rc || wishes.json ||
 	    options.schedules < 2) /* many schedules: one line for those that pass */
 		tell(w, &t, &r);
@@ -137,7 +158,7 @@ static int run_schedules(const struct crashsim_workload *w, double deadline)
 	if (n > 1 && !wishes.json && rc == EXIT_FINE && !wishes.quiet)
 		(void)printf("%s: no failure in %u schedules, seeds %llu to %llu\n", w->name, n,
 			     (unsigned long long)first, (unsigned long long)options.seed);
-	else if (n > 1 && !wishes.json && rc != EXIT_FINE)
+	else if (n > 1 && !wishes.json && rc == EXIT_FAILURES)
 		(void)printf("%s: the schedule is that of --seed %llu\n", w->name,
 			     (unsigned long long)options.seed);
 	options.seed = first;
@@ -146,14 +167,67 @@ static int run_schedules(const struct crashsim_workload *w, double deadline)
 
 /* ---- the command ----------------------------------------------------------------------------------- */
 
+/* Its crashsim_main() writes a byte to the pipe that the variable names: so it is known that there is one. */
+static int program_start(const char *program, char **argv)
+{
+	int answer[2], status;
+	char number[20], byte;
+	ssize_t answered;
+	pid_t pid;
+
+	if (pipe(answer)) {
+		perror("crashsim: a pipe for a program");
+		return EXIT_NOT_RUN;
+	}
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+		(void)close(answer[0]);
+		(void)snprintf(number, sizeof(number), "%d", answer[1]);
+		(void)setenv(COMMAND_ANSWER, number, 1);
+		(void)execv(program, argv);
+		(void)fprintf(stderr, "crashsim: cannot run %s: %s\n", program, strerror(errno));
+		(void)!write(answer[1], "x", 1);
+		_exit(EXIT_NOT_RUN);
+	}
+	(void)close(answer[1]);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+		perror("crashsim: a process for a program");
+		return EXIT_NOT_RUN;
+	}
+	(void)fcntl(answer[0], F_SETFL, O_NONBLOCK); /* it may have left a process behind */
+	answered = read(answer[0], &byte, 1);
+	(void)close(answer[0]);
+	if (answered != 1) {
+		(void)fprintf(
+			stderr,
+			"crashsim: %s: nothing was explored: it never called crashsim_main().  Is it "
+			"built by crashsim-cc, and does a main of its own end by `return "
+			"crashsim_main(argc, argv)`?\n",
+			program);
+		return EXIT_NOT_RUN;
+	}
+	if (WIFSIGNALED(status)) {
+		(void)fprintf(stderr, "crashsim: %s was killed by SIG%s\n", program,
+			      sigabbrev_np(WTERMSIG(status)));
+		return EXIT_NOT_RUN;
+	}
+	return WEXITSTATUS(status);
+}
+
 /* A program of the user's with workloads of its own: the same command line, without its name. */
 static int run_program(int argc, char **argv, const char *program)
 {
 	char **to = must(calloc((size_t)argc + 2, sizeof(*to)));
 	static char run[] = "run";
 	bool named = false;
-	int n = 0;
+	int n = 0, rc;
 
+	if (access(program, X_OK)) {
+		(void)fprintf(stderr, "crashsim: cannot run %s: %s\n", program, strerror(errno));
+		return EXIT_NOT_RUN;
+	}
 	to[n++] = (char *)(uintptr_t)program;
 	to[n++] = run;
 	for (int i = 1; i < argc; i++) {
@@ -162,10 +236,9 @@ static int run_program(int argc, char **argv, const char *program)
 		else
 			to[n++] = argv[i];
 	}
-	(void)execv(program, to);
-	(void)fprintf(stderr, "crashsim: cannot run %s: %s\n", program, strerror(errno));
+	rc = program_start(program, to);
 	free(to);
-	return EXIT_NOT_RUN;
+	return rc;
 }
 
 static int worse(int a, int b)

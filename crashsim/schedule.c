@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "edges.h"
 #include "hooks.h"
 #include "symbol.h"
 #include "system.h"
@@ -211,11 +212,18 @@ static struct thread *somebody(void)
 	return t;
 }
 
+static void wake(struct thread *t)
+{
+	t->state = RUNS;
+	edges_wake(t->number);
+}
+
 void threads_wake(const void *on)
 {
+	edges_release(on, 1);
 	for (uint32_t i = 0; i < sched.n; i++) {
 		if (sched.thread[i]->state == WAITS && sched.thread[i]->on == on)
-			sched.thread[i]->state = RUNS;
+			wake(sched.thread[i]);
 	}
 }
 
@@ -229,7 +237,7 @@ void threads_wake_one(const void *on)
 			waits[n++] = sched.thread[i];
 	}
 	if (n)
-		waits[draw() % n]->state = RUNS;
+		wake(waits[draw() % n]);
 }
 
 /* ---- points of the schedule ------------------------------------------------------------------ */
@@ -285,6 +293,7 @@ bool threads_yield(void)
 	to = pick(self);
 	if (to)
 		go_on_with(to);
+	edges_any(); /* what it slept for is not known */
 	return true;
 }
 
@@ -411,6 +420,7 @@ int pthread_create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(vo
 		return rc;
 	}
 	*out = t->system;
+	edges_create(t->number);
 	sched.thread[sched.n++] = t;
 	threads_on = true;
 	threads_point();
@@ -428,5 +438,7 @@ int pthread_join(pthread_t system, void **result)
 	}
 	while (t && t->state != DONE)
 		(void)threads_wait(t, "the end of a thread it joins", false, CALLER);
+	if (t)
+		edges_acquire(t, 1);
 	return SYSTEM(pthread_join)(system, result);
 }

@@ -380,19 +380,6 @@ static void build(struct story *s, int fd)
 	decisions(s);
 }
 
-static int wait_for(pid_t pid)
-{
-	double until = now_s() + options.hang + 2 * record_took; /* it records, too */
-	int status = 0;
-
-	while (waitpid(pid, &status, WNOHANG) == 0) {
-		if (now_s() > until)
-			(void)kill(pid, SIGKILL);
-		(void)usleep(500);
-	}
-	return status;
-}
-
 void story_take(struct story *s, const struct crashsim_workload *w, const struct trace *t,
 		const struct failure *f, const uint16_t *(*guide)(void *ctx, uint32_t line),
 		void *ctx)
@@ -400,6 +387,7 @@ void story_take(struct story *s, const struct crashsim_workload *w, const struct
 	struct replay_by by = { NULL, guide, ctx };
 	char what[sizeof(f->what)];
 	pid_t pid;
+	bool hangs;
 	int status;
 
 	*s = (struct story){ .w = w, .t = t, .f = *f, .mode = options.mode, .how = REPLAY_FAILS };
@@ -416,12 +404,14 @@ void story_take(struct story *s, const struct crashsim_workload *w, const struct
 		perror("crashsim: a process for a replay");
 		exit(3);
 	}
-	status = wait_for(pid);
+	status = worker_wait(pid, options.hang + 2 * record_took, &hangs); /* it records, too */
 	files_made_anew();
 	build(s, out.fd);
 	if (status) {
 		if (what[0])
 			memcpy(s->f.what, what, sizeof(what));
+		else if (hangs)
+			worker_hangs(s->f.what, sizeof(s->f.what));
 		else
 			worker_died_of("", status, s->f.what, sizeof(s->f.what));
 	}

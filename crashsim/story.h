@@ -69,8 +69,15 @@ struct symbol;
 unsigned story_frames(const uint64_t *stack, unsigned n_stack, uint64_t site,
 		      const struct symbol **frame, unsigned n);
 
-/* A failure with its cause: to the terminal, or to wishes.out. */
+struct told { /* failures of a workload on the terminal, by their ids */
+	char id[SHOWN_IN_FULL][sizeof(((struct failure *)0)->id)];
+	unsigned n;
+	size_t same; /* left out: two paths may have been made small to the same one */
+};
+/* It was; else it is now. */
+bool story_told(struct told *told, const struct failure *f);
+/* A failure with its cause: to the terminal, once, or to wishes.out. */
 void story_tell(const struct crashsim_workload *w, const struct trace *t, const struct failure *f,
-		size_t number);
+		size_t number, struct told *told);
 
 #endif

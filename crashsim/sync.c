@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "edges.h"
 #include "hooks.h"
 #include "schedule.h"
 #include "system.h"
@@ -47,7 +48,22 @@ static uint64_t under_way_of; /* the execution */
 			if (!threads_wait(lock, what, timed, site)) \
 				return ETIMEDOUT;                   \
 		}                                                   \
+		if (!rc)                                            \
+			edges_acquire((const void *)(lock), 1);     \
 		return rc;                                          \
+	} while (0)
+
+#define TRY(call, lock)                         \
+	do {                                    \
+		int rc;                         \
+                                                \
+		if (!threads_managed())         \
+			return (call);          \
+		threads_settle_point();         \
+		rc = (call);                    \
+		if (!rc)                        \
+			edges_acquire(lock, 1); \
+		return rc;                      \
 	} while (0)
 
 #define LEAVE(call, lock)               \
@@ -79,12 +95,7 @@ int pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *until)
 	TAKE(SYSTEM(pthread_mutex_trylock)(m), m, "a mutex", true);
 }
 
-int pthread_mutex_trylock(pthread_mutex_t *m)
-{
-	if (threads_managed())
-		threads_settle_point();
-	return SYSTEM(pthread_mutex_trylock)(m);
-}
+int pthread_mutex_trylock(pthread_mutex_t *m) { TRY(SYSTEM(pthread_mutex_trylock)(m), m); }
 
 int pthread_mutex_unlock(pthread_mutex_t *m) { LEAVE(SYSTEM(pthread_mutex_unlock)(m), m); }
 
@@ -102,19 +113,9 @@ int pthread_rwlock_wrlock(pthread_rwlock_t *l)
 	TAKE(SYSTEM(pthread_rwlock_trywrlock)(l), l, "a write lock", false);
 }
 
-int pthread_rwlock_tryrdlock(pthread_rwlock_t *l)
-{
-	if (threads_managed())
-		threads_settle_point();
-	return SYSTEM(pthread_rwlock_tryrdlock)(l);
-}
+int pthread_rwlock_tryrdlock(pthread_rwlock_t *l) { TRY(SYSTEM(pthread_rwlock_tryrdlock)(l), l); }
 
-int pthread_rwlock_trywrlock(pthread_rwlock_t *l)
-{
-	if (threads_managed())
-		threads_settle_point();
-	return SYSTEM(pthread_rwlock_trywrlock)(l);
-}
+int pthread_rwlock_trywrlock(pthread_rwlock_t *l) { TRY(SYSTEM(pthread_rwlock_trywrlock)(l), l); }
 
 int pthread_rwlock_unlock(pthread_rwlock_t *l) { LEAVE(SYSTEM(pthread_rwlock_unlock)(l), l); }
 
@@ -123,6 +124,11 @@ int pthread_spin_lock(pthread_spinlock_t *l)
 	if (!threads_managed())
 		return SYSTEM(pthread_spin_lock)(l);
 	TAKE(SYSTEM(pthread_spin_trylock)(l), (const void *)l, "a spin lock", false);
+}
+
+int pthread_spin_trylock(pthread_spinlock_t *l)
+{
+	TRY(SYSTEM(pthread_spin_trylock)(l), (const void *)l);
 }
 
 int pthread_spin_unlock(pthread_spinlock_t *l)
@@ -153,6 +159,8 @@ int sem_timedwait(sem_t *s, const struct timespec *until)
 	return errno ? -1 : 0;
 }
 
+int sem_trywait(sem_t *s) { TRY(SYSTEM(sem_trywait)(s), s); }
+
 int sem_post(sem_t *s) { LEAVE(SYSTEM(sem_post)(s), s); }
 
 /* ---- conditions, barriers, once -------------------------------------------------------------- */
@@ -168,6 +176,7 @@ static int cond_wait(pthread_cond_t *c, pthread_mutex_t *m, bool timed, uint64_t
 	woken = threads_wait(c, "a condition", timed, site);
 	while ((rc = SYSTEM(pthread_mutex_trylock)(m)) == EBUSY)
 		(void)threads_wait(m, "the mutex of a condition", false, site);
+	edges_acquire(m, 1);
 	return rc ? rc : woken ? 0 : ETIMEDOUT;
 }
 
@@ -249,8 +258,11 @@ int pthread_barrier_wait(pthread_barrier_t *b)
 
 	if (!threads_managed() || !mine)
 		return SYSTEM(pthread_barrier_wait)(b);
+	hook_settle();
+	edges_release(b, 1);
 	if (++mine->arrived == mine->count) {
 		mine->arrived = 0;
+		edges_acquire(b, 1);
 		threads_wake(b);
 		threads_settle_point();
 		return PTHREAD_BARRIER_SERIAL_THREAD;
@@ -268,6 +280,8 @@ int pthread_once(pthread_once_t *once, void (*function)(void))
 	const int done = 2; /* glibc, nptl/pthread_once.c: __PTHREAD_ONCE_DONE */
 	size_t i = 0;
 
+	if (threads_managed())
+		edges_acquire(once, 1);
 	if (!threads_managed() || *(volatile int *)once == done)
 		return SYSTEM(pthread_once)(once, function);
 	if (under_way_of != threads_execution)

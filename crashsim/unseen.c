@@ -13,11 +13,13 @@
 #include "unseen.h"
 
 #include <dlfcn.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "explore.h"
 #include "hooks.h"
+#include "recording.h"
 #include "symbol.h"
 
 #define PLACES_MAX  64u
@@ -148,33 +150,45 @@ static bool in_program(uint64_t site, const char **object)
 	return of.dli_fbase == program.dli_fbase;
 }
 
+static void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void warn(const char *format, ...)
+{
+	char text[WARNING_BYTES];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	(void)fprintf(stderr, "crashsim: warning: %s\n", text);
+	recording_keep(text);
+}
+
+void unseen_forget(void) { n_at = 0; }
+
 static void say(unsigned i)
 {
 	const char *object;
 	char where[256];
 
 	at[i].said = true;
-	if (!at[i].site)
-		(void)fprintf(
-			stderr,
-			"crashsim: warning: %llu words of the buffer changed unseen and were never "
-			"flushed: by inline assembly, intrinsics, or a library that is not "
-			"instrumented; they count as stores at the end of the run\n",
-			(unsigned long long)at[i].words);
-	else if (in_program(at[i].site, &object))
-		(void)fprintf(
-			stderr,
-			"crashsim: warning: %s: %llu words flushed here had changed unseen: by "
-			"inline assembly, intrinsics, or a library that is not instrumented; they "
-			"count as stores just before this flush (crashsim_stored() announces one)\n",
-			symbol_place(symbol_of(at[i].site), where, sizeof(where)),
-			(unsigned long long)at[i].words);
-	else
+	if (!at[i].site) {
+		warn("%llu words of the buffer changed unseen and were never flushed: by inline "
+		     "assembly, intrinsics, or a library that is not instrumented; they count as "
+		     "stores at the end of the run",
+		     (unsigned long long)at[i].words);
+	} else if (in_program(at[i].site, &object)) {
+		warn("%s: %llu words flushed here had changed unseen: by inline assembly, "
+		     "intrinsics, or a library that is not instrumented; they count as stores just "
+		     "before this flush (crashsim_stored() announces one)",
+		     symbol_place(symbol_of(at[i].site), where, sizeof(where)),
+		     (unsigned long long)at[i].words);
+	} else {
 		(void)fprintf(
 			stderr,
 			"crashsim: %s is not instrumented: what its flush in %s finds changed "
 			"counts as stores just before\n",
 			object, symbol_place(symbol_of(at[i].site), where, sizeof(where)));
+	}
 }
 
 void unseen_end(struct trace *t)

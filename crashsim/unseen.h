@@ -7,6 +7,8 @@
 
 /* The buffer is as t->first says.  Again when the trace starts afresh. */
 void unseen_begin(struct trace *t);
+/* What was found, of the workload before. */
+void unseen_forget(void);
 /* The buffer has grown behind. */
 void unseen_grown(struct trace *t);
 /* Before the event goes into the trace: what a flush is about to write back and nobody announced

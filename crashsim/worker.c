@@ -46,6 +46,7 @@ struct shared {
 
 struct job { /* a worker, as its watcher sees it */
 	pid_t pid;
+	bool hangs;           /* and was killed for it */
 	int failures, output; /* ends of pipes to read */
 	uint64_t beat;
 	double since;
@@ -150,6 +151,10 @@ static bool on_stop(void *ctx)
 
 static void on_exit_call(void)
 {
+	if (me && !me->why[0] && out_of_memory && stage != STAGE_RECOVER)
+		(void)snprintf(me->why, sizeof(me->why),
+			       "out of memory, of which --memory is %zu MiB: %.100s",
+			       options.memory >> 20, out_of_memory_for);
 	if (stage == STAGE_RECOVER && me && !me->why[0])
 		(void)snprintf(me->why, sizeof(me->why), "%s",
 			       out_of_memory ? "recovery allocates without bound: out of memory"
@@ -160,15 +165,39 @@ void worker_died_of(const char *why, int status, char *what, size_t size)
 {
 	if (why[0])
 		(void)snprintf(what, size, "%s", why);
-	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		(void)snprintf(what, size, "recovery hangs: it was killed after %g seconds",
-			       options.hang);
 	else if (WIFSIGNALED(status))
 		(void)snprintf(what, size, "recovery was killed by SIG%s: %s",
 			       sigabbrev_np(WTERMSIG(status)), strsignal(WTERMSIG(status)));
 	else
 		(void)snprintf(what, size, "recovery ended the process, status %d",
 			       WEXITSTATUS(status));
+}
+
+void worker_hangs(char *what, size_t size)
+{
+	(void)snprintf(what, size, "recovery hangs: it was killed after %g seconds", options.hang);
+}
+
+int worker_wait(pid_t pid, double seconds, bool *hangs)
+{
+	double until = now_s() + seconds;
+	int status = 0;
+	pid_t ended;
+
+	*hangs = false;
+	while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
+		if (now_s() > until) {
+			*hangs = true;
+			(void)kill(pid, SIGKILL);
+		}
+		(void)usleep(500);
+	}
+	if (ended < 0) {
+		perror("crashsim: a process for a replay");
+		exit(3);
+	}
+	*hangs = *hangs && WIFSIGNALED(status);
+	return status;
 }
 
 static void on_died(void *ctx, int status, char *what, size_t size)
@@ -395,7 +424,10 @@ static bool dead(struct work *work, unsigned number, int status, const struct ru
 	fatal = &work->fatal[work->n_fatal++];
 	fatal->index = index;
 	fatal->killer.path = w->now.path;
-	worker_died_of(w->why, status, fatal->killer.what, sizeof(fatal->killer.what));
+	if (work->job[number].hangs && !w->why[0])
+		worker_hangs(fatal->killer.what, sizeof(fatal->killer.what));
+	else
+		worker_died_of(w->why, status, fatal->killer.what, sizeof(fatal->killer.what));
 	if ((size_t)used->ru_maxrss * 1024 > options.memory / 4 * 3 && !w->why[0])
 		(void)snprintf(fatal->killer.what, sizeof(fatal->killer.what),
 			       "recovery allocates without bound: it died when it had %zu MiB",
@@ -445,6 +477,7 @@ static void look_after(struct work *work, unsigned i)
 		j->beat = beat;
 		j->since = now_s();
 	} else if (now_s() - j->since > options.hang) {
+		j->hangs = true;
 		(void)kill(j->pid, SIGKILL);
 	}
 }
@@ -506,7 +539,126 @@ static void watch(struct work *work)
 	}
 }
 
+/* ---- what recovery leaves behind ------------------------------------------------------------------ */
+
+#define FRESH_POINTS 16u
+
+static bool stop_after_first(void *ctx)
+{
+	return ((const struct point_result *)ctx)->executions > 0;
+}
+
+static bool failed_once(void *ctx, const struct failure *f)
+{
+	(void)ctx, (void)f;
+	return false;
+}
+
+/* The first execution at a point, in a process of its own that has seen no other. */
+static bool fresh_first(const struct work *work, struct model *m, size_t index,
+			struct point_result *result)
+{
+	const struct task *t = work->task;
+	struct watched *w = &work->sh->worker[0];
+	unsigned char op[256];
+	uint64_t note[64];
+	struct explorer x = { .workload = t->w,
+			      .buf = region_base,
+			      .bytes = t->t->bytes,
+			      .model = m,
+			      .crash_point = t->point[index],
+			      .depth = depth_of(t->w),
+			      .op = op,
+			      .note = note,
+			      .now = &w->now,
+			      .failed = failed_once,
+			      .ctx = result,
+			      .stop = stop_after_first };
+	struct image_set *set = model_images(m);
+	int status, null;
+	pid_t pid;
+
+	memset(result, 0, sizeof(*result));
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		null = open("/dev/null", O_RDWR);
+		for (int fd = 0; fd < 3; fd++)
+			(void)dup2(null, fd);
+		worker_limits();
+		(void)alarm((unsigned)options.hang + 1);
+		w->now.decision = w->decision;
+		ops_at(t->t, x.crash_point, op, note);
+		explore(&x, set, result);
+		_exit(0);
+	}
+	image_set_free(set);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 && result->executions == 1;
+}
+
+/* Workers run one recovery after the other.  One that does nothing, or less, where its program has
+ * recovered before (`if (open) return;`) passes on images that it never looks at: so some points are
+ * begun again where none has run, and the first execution has to be the same. */
+static void compare_fresh(struct work *work)
+{
+	const struct task *t = work->task;
+	size_t n = t->n_points < FRESH_POINTS ? t->n_points : FRESH_POINTS;
+	struct point_result *fresh;
+	struct model *m;
+
+	if (!t->fresh || !n || work->n_found || work->n_fatal || work->broken ||
+	    options.mode == MODE_RERUN)
+		return;
+	fresh = share(sizeof(*fresh));
+	m = model_new(t->t);
+	for (size_t i = 0; i < n && !work->n_found; i++) {
+		size_t index = n == 1 ? 0 : i * (t->n_points - 1) / (n - 1);
+		struct point_result *p = &work->result[index];
+		struct failure f = { .crash_point = t->point[index], .phases = 1 };
+
+		if (t->deadline > 0 && now_s() > t->deadline)
+			break;
+		model_to(m, t->point[index]);
+		if (!p->done || !fresh_first(work, m, index, fresh) ||
+		    !memcmp(&p->first, &fresh->first, sizeof(p->first)))
+			continue;
+		f.crash_in[0] = f.crash_point;
+		(void)snprintf(f.what, sizeof(f.what), "%s",
+			       READS_OTHERWISE
+			       " in another process: it keeps something from one start "
+			       "to the next (--mode rerun gives each a process)");
+		found_add(work, index, &f, &(struct decision){ 0 });
+		p->n_failures++;
+	}
+	model_free(m);
+	(void)munmap(fresh, sizeof(*fresh));
+}
+
 /* ---- the result ---------------------------------------------------------------------------------- */
+
+/* A recovery that is not deterministic comes to one path twice: it is one failure. */
+static void ids_once(struct result *r)
+{
+	size_t kept = 0, p = 0;
+
+	for (size_t i = 0; i < r->n_failures; i++) {
+		size_t k = kept;
+
+		while (k > 0 && r->failure[k - 1].crash_point == r->failure[i].crash_point &&
+		       strcmp(r->failure[k - 1].id, r->failure[i].id) != 0)
+			k--;
+		if (!k || r->failure[k - 1].crash_point != r->failure[i].crash_point) {
+			r->failure[kept++] = r->failure[i];
+			continue;
+		}
+		while (r->point[p].event != r->failure[i].crash_point)
+			p++;
+		r->point[p].r.n_failures--;
+		free(r->failure[i].decision);
+	}
+	r->n_failures = kept;
+}
 
 static void gather(struct work *work, struct result *r)
 {
@@ -531,11 +683,12 @@ static void gather(struct work *work, struct result *r)
 			free(work->found[i].f.decision);
 	}
 	result_sort(r);
-	result_cut(r, t->max_failures);
-	result_sum(r);
 	for (size_t i = 0; i < r->n_failures; i++)
 		failure_id(&r->failure[i], r->trace_digest, r->failure[i].id,
 			   sizeof(r->failure[i].id));
+	ids_once(r);
+	result_cut(r, t->max_failures);
+	result_sum(r);
 }
 
 void explore_points(const struct task *t, struct result *r)
@@ -552,6 +705,7 @@ void explore_points(const struct task *t, struct result *r)
 	work->result = share((t->n_points + 1) * sizeof(*work->result));
 	r->trace_digest = trace_digest(t->t);
 	watch(work);
+	compare_fresh(work);
 	gather(work, r);
 	r->printed = work->printed;
 	(void)snprintf(r->first_printed, sizeof(r->first_printed), "%s", work->first_printed);

@@ -3,6 +3,8 @@
 #ifndef WORKER_H
 #define WORKER_H
 
+#include <sys/types.h>
+
 #include "driver.h"
 
 struct progress {
@@ -18,6 +20,7 @@ struct task {
 	size_t n_points;
 	unsigned jobs, max_failures;
 	double deadline;           /* of now_s(); 0: none */
+	bool fresh;                /* compare with processes in which no recovery has run */
 	const struct patch *patch; /* see struct explorer */
 	/* Before a set is explored, in the worker; may be NULL. */
 	void (*prepare)(void *ctx, struct image_set *set);
@@ -41,6 +44,10 @@ bool images_too_many(const struct crashsim_workload *w, const struct trace *t);
 double now_s(void);
 /* What a process that ended so died of; why: its own words, or "". */
 void worker_died_of(const char *why, int status, char *what, size_t size);
+/* The words for one that was killed because it did not end. */
+void worker_hangs(char *what, size_t size);
+/* The status of a child; it is killed when it takes longer: hangs. */
+int worker_wait(pid_t pid, double seconds, bool *hangs);
 /* Of memory, and no core, from here on. */
 void worker_limits(void);
 

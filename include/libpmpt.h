@@ -38,6 +38,7 @@ extern "C" {
 typedef struct pmpt_pool pmpt_pool;   /* an open pool */
 typedef struct pmpt_space pmpt_space; /* an open address space of a pool */
 typedef struct pmpt_tx pmpt_tx;       /* an open transaction */
+typedef struct pmpt_view pmpt_view;   /* an open read view */
 
 /* ---- limits, all of them --------------------------------------------------------------------- */
 
@@ -54,9 +55,11 @@ typedef struct pmpt_tx pmpt_tx;       /* an open transaction */
 #define PMPT_LANES_DEFAULT  8u
 /* a redo lane: two halves of 256 KiB; a transaction fits in a half */
 #define PMPT_LANE_DEFAULT_BYTES (512u << 10)
-#define PMPT_BULK_DEFAULT_BYTES (4u << 20) /* the bulk lane */
-#define PMPT_TX_MAX             254u       /* transactions open at once in a pool, at least */
-#define PMPT_RUN_MAX            512u       /* contiguous words that one log line can change */
+#define PMPT_BULK_DEFAULT_BYTES (4u << 20)  /* the bulk lane */
+#define PMPT_TX_MAX             254u        /* transactions open at once in a pool, at least */
+#define PMPT_RUN_MAX            512u        /* contiguous words that one log line can change */
+#define PMPT_VIEW_BYTES         (64u << 20) /* DRAM for read views: see pmpt_view_limit() */
+#define PMPT_SWAP_PATH_MAX      1023u       /* bytes in the path of a swap file */
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -100,6 +103,13 @@ enum pmpt_error {
 	PMPT_E_DENIED_USER = -1029,  /* access: a level lacks U */
 	PMPT_E_BUSY_CHECK = -1030,   /* check: the pool is live and kept changing: inconclusive */
 	PMPT_E_CPU = -1031,          /* the processor lacks SSE4.2 */
+	PMPT_E_VIEW_STALE = -1032,   /* the view held more memory than it may: it is dead */
+	PMPT_E_SNAPSHOT = -1033,     /* the space is a read-only snapshot */
+	/* no segment of that name, none mapped there, or only a part of its mapping */
+	PMPT_E_SEGMENT = -1034,
+	PMPT_E_WX = -1035,   /* W^X: the page or an alias would be writable and executable */
+	PMPT_E_SWAP = -1036, /* the swap file is missing, foreign, full or failed */
+	PMPT_E_SLOT = -1037, /* the page's slot in the swap file is damaged or lost */
 };
 
 /* Name of an error, a constant string, never NULL.  Takes 0, negated errno and PMPT_E_*. */
@@ -177,7 +187,7 @@ PMPT_API int pmpt_create(const char *path, const struct pmpt_config *config, pmp
  * Time: libpmemobj's own open, plus the log; independent of what is mapped. */
 PMPT_API int pmpt_open(const char *path, unsigned flags, pmpt_pool **pool);
 
-/* Checkpoint and close.  All transactions are ended and all spaces closed, else PMPT_E_BUSY and the
+/* Checkpoint and close.  All transactions are ended, all spaces and views closed, else PMPT_E_BUSY and the
  * pool stays open.
  * Returns 0; PMPT_E_BUSY; PMPT_E_IO (an msync failed, now or before; closed all the same).
  * In a forked child: PMPT_E_FORKED, nothing is done. */
@@ -268,6 +278,61 @@ PMPT_API int pmpt_space_list(pmpt_pool *pool, int (*fn)(void *ctx, const char *n
 PMPT_API const char *pmpt_space_name(const pmpt_space *space);
 PMPT_API pmpt_pool *pmpt_space_pool(const pmpt_space *space);
 
+enum pmpt_fork_flags {
+	PMPT_FORK_SNAPSHOT = 1u << 0, /* read-only: every change of it is PMPT_E_SNAPSHOT */
+};
+
+/* Clone a whole space under a new name, copy on write: pages, reservations, user words and policies.
+ * The time does not depend on what is mapped: one table is copied.  What the two share is copied
+ * table by table, and page by page, when one of them changes it first.  Forks of forks may form any
+ * tree; each member is deleted like any space, in any order.
+ *
+ * flags: enum pmpt_fork_flags.
+ * child: out, an open handle; may be NULL.
+ *
+ * Waits for other threads' transactions that change the space; those that begin to meanwhile get
+ * PMPT_E_CONFLICT.
+ * Pages mapped with PMPT_EXT are no copies: both see what is written there.  So are segments.
+ *
+ * Returns as pmpt_space_create; PMPT_E_CONFLICT (such a transaction of this thread is open, or does
+ * not end); PMPT_E_COUNT; -EINVAL flags.
+ * Durable on return, atomic: two fences. */
+PMPT_API int pmpt_space_fork(pmpt_space *space, const char *name, unsigned flags,
+			     pmpt_space **child);
+
+enum pmpt_policy {
+	/* W^X: no page of the space is writable and executable, nor is its frame by way of another
+	 * mapping of it, in whatever space */
+	PMPT_POLICY_WX = 1u << 0,
+};
+
+/* Give a space a policy, which it keeps; its forks inherit it.  Nothing may be mapped in it yet.
+ *
+ * policy: PMPT_POLICY_WX.  A call that would break it is PMPT_E_WX, and changes nothing:
+ * - a page of the space would be writable (at once, or after a copy) and executable, by its own
+ *   permissions and those of a segment's mapping;
+ * - a frame that such a space maps writable would be mapped executable, by any space, or the other way;
+ * - the space would map, writable or executable, a frame that somebody else maps already and that no
+ *   such space maps so: nothing tells how others do.
+ * Pages that are only read never count.  So the permissions of a page are flipped, from writable to
+ * executable or back, while its frame is mapped once: a whole range, as one transaction.  A page that a
+ * fork shares is copied first, by pmpt_fault with PMPT_W.  Where two transactions would each map a
+ * frame in a way that the other forbids, the second gets PMPT_E_CONFLICT, and, tried again, PMPT_E_WX.
+ *
+ * Segments: what one of these spaces may do to a segment's pages, no other mapping may turn into both.
+ * The mapping that is to flip them is the only one; where the segment still has its name, it is unmapped
+ * and mapped anew in one transaction.
+ * PMPT_EXT: the page's own permissions are judged, its frame is not.
+ *
+ * Returns 0 (also when it has the policy); PMPT_E_MAPPED (something is mapped in it); PMPT_E_SNAPSHOT;
+ * PMPT_E_CONFLICT (an open transaction maps something); PMPT_E_IO, _READ_ONLY, _FORKED; -EINVAL policy;
+ * -ENOMEM.
+ * Durable on return, atomic: one log line. */
+PMPT_API int pmpt_space_policy_set(pmpt_space *space, unsigned policy);
+
+/* The policies of a space: enum pmpt_policy, or 0. */
+PMPT_API unsigned pmpt_space_policy(const pmpt_space *space);
+
 /* ---- transactions ---------------------------------------------------------------------------- */
 
 enum pmpt_tx_flags {
@@ -328,6 +393,15 @@ enum pmpt_map_flags {
 	PMPT_1G = 1u << 9,   /* pages of 1 GiB */
 	PMPT_PWT = 1u << 10, /* write-through */
 	PMPT_PCD = 1u << 11, /* cache disable */
+	/* with PMPT_PFN_ALLOC: demand-zero, no frames are taken.  The pages are reserved, with these
+	 * permissions; each is there, zeroed, from the first pmpt_fault() or pmpt_write() on.
+	 * Lookups find nothing until then; map, unmap, protect and move treat it as a page.
+	 * (12 to 19: tags) */
+	PMPT_DEMAND = 1u << 20,
+	/* of a mapping, not for pmpt_map: it may be shared with a fork, who writes it first copies */
+	PMPT_COW = 1u << 21,
+	/* of a mapping: it is a segment's */
+	PMPT_SHARED = 1u << 22,
 };
 #define PMPT_TAG(n)     (((unsigned)(n)&15u) << 12) /* four user bits in each entry (52..55) */
 #define PMPT_TAG_OF(f)  (((f) >> 12) & 15u)
@@ -380,6 +454,52 @@ PMPT_API int pmpt_collapse(pmpt_tx *tx, pmpt_space *space, uint64_t va, unsigned
 PMPT_API int pmpt_user_set(pmpt_tx *tx, pmpt_space *space, unsigned index, uint64_t value);
 PMPT_API int pmpt_user_get(const pmpt_space *space, unsigned index, uint64_t *value);
 
+/* ---- segments --------------------------------------------------------------------------------
+ *
+ * A segment is a named run of pages that any number of spaces map, at different addresses and with
+ * different permissions: a page that is written through one mapping has changed in all, atomically.  A
+ * fork of a space goes on to share it.  It lives until its name and its last mapping are gone.
+ * Pages of a segment come to be when they are first written; until then they read as zero.  A bulk
+ * transaction maps segments and does not change their pages: PMPT_E_SEGMENT. */
+
+/* Create a segment of `bytes` bytes, rounded up to 2 MiB.
+ * Returns 0; PMPT_E_NAME, _EXISTS, _SPACES_FULL (segments take places of spaces), _ADDRESS (no size, or
+ * a too large one), _NO_FRAMES (it takes a frame for 2 MiB), _TX_TOO_LARGE, _READ_ONLY, _FORKED;
+ * -ENOMEM; -ENOSPC.
+ * Durable on return, atomic. */
+PMPT_API int pmpt_segment_create(pmpt_pool *pool, const char *name, uint64_t bytes);
+
+/* Delete its name.  Who maps it has it as before; with the last mapping its pages go.
+ * Returns as pmpt_space_delete; PMPT_E_SEGMENT: there is none of that name. */
+PMPT_API int pmpt_segment_delete(pmpt_pool *pool, const char *name);
+
+/* Map a whole segment at va, a multiple of 2 MiB, where nothing may be mapped.
+ *
+ * prot: PMPT_R | ... of this mapping; pmpt_protect changes it, for whole 2 MiB.
+ *
+ * pmpt_unmap and pmpt_move take whole pieces of 2 MiB of it, too.  What would change a part of a piece,
+ * or map something into it: PMPT_E_SEGMENT.
+ *
+ * Returns 0; PMPT_E_SEGMENT (none of that name), _NAME, _ADDRESS, _MAPPED, _CONFLICT, _NO_FRAMES,
+ * _TX_TOO_LARGE, _TX_STATE, _READ_ONLY, _SNAPSHOT, _COUNT; -EINVAL prot. */
+PMPT_API int pmpt_segment_map(pmpt_tx *tx, pmpt_space *space, uint64_t va, const char *name,
+			      unsigned prot);
+
+/* Unmap a whole segment, which is mapped at va.
+ * Returns as pmpt_unmap; PMPT_E_SEGMENT: there is none of that name, or it is not mapped there. */
+PMPT_API int pmpt_segment_unmap(pmpt_tx *tx, pmpt_space *space, uint64_t va, const char *name);
+
+struct pmpt_segment {
+	const char *name;
+	uint64_t bytes;
+	uint64_t mappings; /* of its first 2 MiB */
+};
+
+/* Call fn for each segment; a nonzero value of fn ends it and is returned.  fn may not delete
+ * segments. */
+PMPT_API int pmpt_segment_list(pmpt_pool *pool,
+			       int (*fn)(void *ctx, const struct pmpt_segment *segment), void *ctx);
+
 /* ---- frames ---------------------------------------------------------------------------------- */
 
 /* Reserve n_frames contiguous frames for this transaction, to be filled in place and then mapped in
@@ -410,8 +530,9 @@ struct pmpt_mapping {
 	uint64_t page_bytes; /* 4 KiB, 2 MiB or 1 GiB */
 	uint64_t pfn;        /* first frame */
 	uint64_t entry;      /* the x86-64 leaf entry as it stands */
-	/* pmpt_prot of the leaf | PMPT_EXT | PMPT_G | PMPT_2M | PMPT_1G | PMPT_PWT | PMPT_PCD |
-	 * tags, as pmpt_map takes them */
+	/* pmpt_prot, of all levels together | PMPT_EXT | PMPT_G | PMPT_2M | PMPT_1G | PMPT_PWT |
+	 * PMPT_PCD | PMPT_DEMAND (pmpt_walk alone; pfn is 0) | tags, as pmpt_map takes them; and
+	 * PMPT_SHARED, PMPT_COW: PMPT_W then says that it may be written after a copy */
 	unsigned flags;
 	unsigned level; /* 1: 4 KiB, 2: 2 MiB, 3: 1 GiB */
 };
@@ -436,19 +557,267 @@ PMPT_API int pmpt_query(const pmpt_space *space, uint64_t va, struct pmpt_mappin
 PMPT_API int pmpt_tx_query(pmpt_tx *tx, const pmpt_space *space, uint64_t va,
 			   struct pmpt_mapping *mapping);
 
-/* Would an MMU allow it?
+/* Would an MMU allow it?  Writing what is still copy on write: no.
  * access: PMPT_R, _W, _X, _U or'ed; W, U and NX of all levels count together.
  * Returns 0 (yes); PMPT_E_DENIED_READ, _WRITE, _EXEC, _USER (the first that fails, in this order);
  * PMPT_E_ADDRESS, _BUSY; -EINVAL. */
 PMPT_API int pmpt_access(const pmpt_space *space, uint64_t va, unsigned access);
 
 /* Call fn for each mapped page in [va, va + len_bytes) in ascending order, also where the page only
- * overlaps the range.  Each page is a committed value; together they are no snapshot.
+ * overlaps the range; demand-zero pages too, with PMPT_DEMAND.  Each page is a committed value; together they are no snapshot.
  * A nonzero value of fn ends the walk and is returned.  fn may change the space, not close it.
  * len_bytes 0: to the end of the address space.
  * Returns 0; PMPT_E_ADDRESS, _BUSY, _CORRUPT. */
 PMPT_API int pmpt_walk(const pmpt_space *space, uint64_t va, uint64_t len_bytes,
 		       int (*fn)(void *ctx, const struct pmpt_mapping *m), void *ctx);
+
+/* ---- what is in the pages ---------------------------------------------------------------------
+ *
+ * A page of the pool's frames is written by replacing it: the new content goes to a frame that nothing
+ * maps, the entry switches in the transaction.  So a write of any number of pages, in any number of
+ * spaces of a pool, is atomic and durable with its transaction.  Frames that are mapped in several
+ * places by their number (pmpt_map) part: the others keep the old content.
+ * Ranges of bytes lie anywhere, and in one half of the address space; len 0 is nothing. */
+
+/* Write len bytes of buf to [va, va + len).
+ *
+ * Other bytes of the pages stay as they are.  Where nothing is mapped a page with PMPT_R | PMPT_W is, of
+ * zeros otherwise; a page of a demand-zero region (PMPT_DEMAND) becomes present with the permissions
+ * of that.  A huge page is split, and one page of it replaced.
+ * buf: the caller's, read before the call returns; aligned to 8 bytes it is copied once less.
+ *
+ * Returns 0; PMPT_E_DENIED_WRITE (a page, or a link to it, is read-only); PMPT_E_FRAME (a page is
+ * PMPT_EXT); PMPT_E_SEGMENT (a bulk transaction, and a page of a segment); PMPT_E_ADDRESS, _NO_FRAMES,
+ * _CONFLICT, _TX_TOO_LARGE, _TX_STATE, _READ_ONLY, _CORRUPT, _SLOT; -ENOSPC (the pool grows); -ENOMEM.
+ * On error the transaction is as before the call.
+ * Durability: with the transaction; tx NULL: on return.
+ * Crash: before the commit, the old content. */
+PMPT_API int pmpt_write(pmpt_tx *tx, pmpt_space *space, uint64_t va, const void *buf, size_t len);
+
+/* Read [va, va + len) into buf.  What is not mapped, or demand-zero, reads as zeros and costs nothing.
+ *
+ * view: a read view, see below; NULL: as it is now: committed and durable, and more than one page are one
+ * state together.
+ *
+ * Returns 0; PMPT_E_ADDRESS; PMPT_E_FRAME (a page is PMPT_EXT); PMPT_E_BUSY (open bulk transaction);
+ * PMPT_E_VIEW_STALE (without a view: so much changed again and again, see pmpt_view_limit());
+ * PMPT_E_NO_SPACE (the space is younger than the view); -EINVAL (they are of two pools); PMPT_E_SLOT; PMPT_E_CORRUPT; PMPT_E_FORKED.  On error buf holds anything.
+ * Permissions are not looked at. */
+PMPT_API int pmpt_read(const pmpt_view *view, const pmpt_space *space, uint64_t va, void *buf,
+		       size_t len);
+
+/* The same with the changes of tx.  Returns as pmpt_read; PMPT_E_TX_STATE; -EINVAL (another pool's
+ * space). */
+PMPT_API int pmpt_tx_read(pmpt_tx *tx, const pmpt_space *space, uint64_t va, void *buf, size_t len);
+
+/* Begin and end a reader section of this thread: frames that others replace meanwhile keep their content
+ * until it ends.  Sections nest.  Be short: frames wait for the end of all sections.
+ * Between the two this thread calls functions that read, and none that changes a pool or closes it:
+ * those may wait for the end of the section. */
+PMPT_API void pmpt_read_begin(pmpt_pool *pool);
+PMPT_API void pmpt_read_end(pmpt_pool *pool);
+
+/* Where the 4 KiB page that holds va is in memory, to be read and not written: its first byte.  A page
+ * of zeros where nothing is mapped, or demand-zero.
+ *
+ * page: out; valid until the reader section of this thread ends, with a view until that is closed.  A
+ * stale view keeps nothing: who has used what is there asks for it once more.
+ *
+ * Returns as pmpt_read; PMPT_E_NOT_MAPPED (the page is out in the swap file: pmpt_read it, or bring it
+ * in); -EINVAL (neither a view nor a reader section). */
+PMPT_API int pmpt_page_ptr(const pmpt_view *view, const pmpt_space *space, uint64_t va,
+			   const void **page);
+
+/* An access meets no page, or one that cannot be written as it is: do what a kernel does.
+ *
+ * A page that is there and allows the access: nothing.  A demand-zero one: a zeroed frame, for a read
+ * too.  Copy on write, and a write: the page gets a frame of its own with the same content, or keeps the
+ * one that it has alone; a huge page is split, and one page of it copied.  A page in the swap file is
+ * read.
+ * tx, as for changing a space: an open transaction, or NULL.
+ * access: PMPT_R, _W, _X, _U or'ed; W, U and NX of all levels count together.
+ * mapping: out, the page as it is then; may be NULL.
+ *
+ * Returns 0; PMPT_E_NOT_MAPPED; PMPT_E_DENIED_WRITE, _EXEC, _USER (the message names the entry and its
+ * level); PMPT_E_ADDRESS, _NO_FRAMES, _CONFLICT, _SEGMENT (as pmpt_write), _BUSY (an open bulk transaction hides it),
+ * _TX_TOO_LARGE, _TX_STATE, _READ_ONLY, _SLOT, _CORRUPT; -EINVAL access; -ENOSPC (the pool grows);
+ * -ENOMEM.
+ * On error the transaction is as before the call.
+ * Durability: with the transaction; tx NULL: on return. */
+PMPT_API int pmpt_fault(pmpt_tx *tx, pmpt_space *space, uint64_t va, unsigned access,
+			struct pmpt_mapping *mapping);
+
+/* ---- comparing spaces ------------------------------------------------------------------------ */
+
+/* A page, or a hole, in which two spaces differ.  Where one has a huge page and the other smaller
+ * ones, the smaller size counts, and the huge page's part is given as such a page. */
+struct pmpt_change {
+	uint64_t va;
+	uint64_t page_bytes;
+	struct pmpt_mapping a, b; /* level 0: not mapped */
+};
+
+/* Call fn for each page in which b differs from a, in ascending order: another frame, other
+ * permissions, tags or key, mapped in one alone.  Subtrees that relatives share are skipped whole, so
+ * the time depends on what has changed since a fork, not on what is mapped.
+ * view: NULL: as they are now, each page a committed value, together no snapshot.
+ * A nonzero value of fn ends it and is returned.  fn may change the spaces, not close them.
+ * Returns 0; -EINVAL (of two pools); PMPT_E_BUSY, _CORRUPT, _VIEW_STALE, _NO_SPACE (one is younger than
+ * the view), _FORKED. */
+PMPT_API int pmpt_diff(const pmpt_view *view, const pmpt_space *a, const pmpt_space *b,
+		       int (*fn)(void *ctx, const struct pmpt_change *change), void *ctx);
+
+struct pmpt_space_info {
+	bool snapshot;         /* read-only */
+	uint64_t mapped_bytes; /* all pages */
+	uint64_t own_bytes;    /* of these, in frames that nothing else maps: a delete frees them */
+	uint64_t shared_bytes; /* in frames that relatives or other mappings have, too */
+	uint64_t ext_bytes;    /* not the pool's */
+	uint64_t tables;       /* table frames */
+	uint64_t tables_shared; /* of these, that relatives have, too */
+};
+
+/* What a space maps, and how much of it is its own alone.  Reads all its tables and the descriptors
+ * of its frames.  Exact when nothing changes meanwhile.
+ * Returns 0; PMPT_E_CORRUPT, _FORKED. */
+PMPT_API int pmpt_space_info(const pmpt_space *space, struct pmpt_space_info *info);
+
+/* ---- read views: many reads of one state -----------------------------------------------------
+ *
+ * A view sees all spaces of the pool as the transactions up to its LSN left them, whatever is
+ * committed later.  It lives in this process alone.  While it is open, words that are overwritten are
+ * kept in DRAM and frames that are freed are not used again.
+ *
+ * Threads: any number may read in a view at once; none does when it is closed.
+ * Errors of all calls that read in one: PMPT_E_VIEW_STALE (pmpt_view_limit); PMPT_E_NO_SPACE (the
+ * space was not there yet); PMPT_E_BUSY (a bulk transaction that was open when the view was opened
+ * had changed, or was about to change, what is at the address: that part stays hidden in this view);
+ * PMPT_E_FORKED; -EINVAL (the view and the space are of two pools).  Never a wrong value. */
+
+/* Open a view of what is committed now: at least all that pmpt_commit() has returned for.
+ *
+ * No log line and no fence.  It waits for commits of other threads that are past their commit
+ * point, or about to reach it, until they are stored home; they wait for nothing of its.
+ *
+ * Returns 0; PMPT_E_FORKED; -ENOMEM.
+ * Durability: what a view shows is durable.
+ * Crash: a view leaves nothing behind. */
+PMPT_API int pmpt_view_open(pmpt_pool *pool, pmpt_view **view);
+
+/* Close it, stale or not; view may be NULL.  In a forked child nothing is done. */
+PMPT_API void pmpt_view_close(pmpt_view *view);
+
+/* The last LSN that it sees: that of a commit at or below is in it, above it is not. */
+PMPT_API uint64_t pmpt_view_lsn(const pmpt_view *view);
+
+/* As pmpt_lookup(), pmpt_query(), pmpt_walk() and pmpt_user_get() were at the view's LSN.  For
+ * pmpt_view_walk() all pages together are that snapshot; fn may change the space, and does not see
+ * it; an error in the middle ends the walk. */
+PMPT_API int pmpt_view_lookup(const pmpt_view *view, const pmpt_space *space, uint64_t va,
+			      uint64_t *entry);
+PMPT_API int pmpt_view_query(const pmpt_view *view, const pmpt_space *space, uint64_t va,
+			     struct pmpt_mapping *mapping);
+PMPT_API int pmpt_view_walk(const pmpt_view *view, const pmpt_space *space, uint64_t va,
+			    uint64_t len_bytes, int (*fn)(void *ctx, const struct pmpt_mapping *m),
+			    void *ctx);
+PMPT_API int pmpt_view_user_get(const pmpt_view *view, const pmpt_space *space, unsigned index,
+				uint64_t *value);
+
+/* Most DRAM for overwritten words of all views of a pool, 36 bytes each and the table that replaces
+ * a full one; PMPT_VIEW_BYTES before it is called.  0 is allowed: a view is then stale with the first
+ * word that changes.  Where they do not fit, the oldest view becomes stale.
+ * Frames that views keep from being used again are not counted: when a transaction finds no other,
+ * it gets PMPT_E_NO_FRAMES, and the message says so.
+ * Returns 0; PMPT_E_FORKED. */
+PMPT_API int pmpt_view_limit(pmpt_pool *pool, uint64_t bytes);
+
+/* Copy the pool to a new file while others go on reading and writing: the state of a read view that is
+ * opened at the beginning.
+ *
+ * path: does not exist; it appears when the copy is whole.
+ * progress: may be NULL: called with 0..1000; it may change the pool, and the copy does not show it.
+ * Pages of the caller's that are overwritten in place meanwhile are copied as they are found.  The
+ * copy has the size of the pool's file and blocks where that has them; free frames are zeros in it.
+ * It can be opened as soon as the pool itself is not open in the same process.
+ *
+ * Returns 0; -EEXIST; -ENOSPC; PMPT_E_BUSY (a bulk transaction is open); PMPT_E_VIEW_STALE (too much
+ * was changed meanwhile for pmpt_view_limit()); PMPT_E_MEDIUM (the pool is not one regular file);
+ * PMPT_E_SWAP (the pool has a swap file, which the copy would share: turn it off before);
+ * PMPT_E_FORKED; -ENOMEM; other negated errnos.  On error nothing is left behind.
+ * Durability: on 0 the copy is durable, its name too.
+ * Crash: before that, there may be a file `path`.XXXXXX, which may be deleted. */
+PMPT_API int pmpt_backup(pmpt_pool *pool, const char *path,
+			 void (*progress)(void *ctx, unsigned permille), void *ctx);
+
+/* ---- swap: a space larger than the pool ------------------------------------------------------
+ *
+ * A pool may have one swap file, on any file system.  A page that is *out* is in a slot of that file
+ * and has no frame; its entry is not present and keeps its permissions and tags.  Which pages go is
+ * durable and atomic as everything is; what a page holds is the same wherever it is.
+ * Pages of 4 KiB with a frame of the pool that no other entry refers to can go out: not PMPT_EXT,
+ * not huge, not shared between spaces.
+ *
+ * RULE for who stores into pages in place, by pmpt_frame_ptr(): a page that goes out leaves its frame,
+ * and a pointer to it is then a pointer to something else.  Do so only in a frame that the transaction
+ * has reserved, or while nothing moves pages out.  What pmpt_write changes is never changed in place. */
+
+/* Make a swap file and use it.
+ *
+ * path: a new file, made absolute; at most PMPT_SWAP_PATH_MAX bytes.  bytes: of pages, a multiple of
+ * 4096 up to 1 TiB; the file is 1.6 % larger.  Its blocks exist when this returns.
+ * The pool pays one frame for 512 slots, and one: a run of frames, so early is better than late.
+ *
+ * Returns 0; -EINVAL; -EEXIST (the path is something else's); -ENOSPC and other errnos of the file;
+ * PMPT_E_SWAP (the pool has one); PMPT_E_NO_FRAMES, _SPACES_FULL (it takes a record of the
+ * directory), _READ_ONLY, _FORKED, _IO.
+ * Durability: durable on return; from then on libraries that know no swap refuse the pool. */
+PMPT_API int pmpt_swap_on(pmpt_pool *pool, const char *path, uint64_t bytes);
+
+/* Bring all pages back, remove the file.
+ * Returns 0; PMPT_E_NO_FRAMES (too few), _SLOT (a page is damaged or lost: overwrite or unmap it),
+ * _CONFLICT, _BUSY (a transaction that ends now, or a view, has pages there): it is still on, with the
+ * pages that are back;
+ * PMPT_E_SWAP (there is none); PMPT_E_IO, _READ_ONLY, _FORKED; -ENOMEM. */
+PMPT_API int pmpt_swap_off(pmpt_pool *pool);
+
+/* Move the pages of [va, va + len_bytes) out, those that can go.  Others, and pages that a transaction
+ * is changing, stay.  n_pages: out, may be NULL, set on error too: how many went.
+ * Each batch of up to 64 is a transaction of its own, behind one fdatasync of the file.
+ * Returns 0; PMPT_E_SWAP (none, lost, all slots in use, or a write or fdatasync failed: then and from
+ * then on nothing goes out any more, and what is out is read as long as it is valid);
+ * PMPT_E_ADDRESS, _READ_ONLY, _FORKED, _IO; -ENOMEM. */
+PMPT_API int pmpt_swap_out(pmpt_space *space, uint64_t va, uint64_t len_bytes, uint64_t *n_pages);
+
+/* Bring the pages of [va, va + len_bytes) that are out back.  n_pages as above.
+ * Returns 0; PMPT_E_SLOT (a slot is damaged, or the file is lost; the message names file, offset,
+ * found and expected; pages before it are in); PMPT_E_NO_FRAMES, _ADDRESS, _CONFLICT, _READ_ONLY,
+ * _FORKED, _IO; -ENOMEM. */
+PMPT_API int pmpt_swap_in(pmpt_space *space, uint64_t va, uint64_t len_bytes, uint64_t *n_pages);
+
+/* Move up to n_pages pages of any space out, by a clock: a page whose A bit is set has it cleared and
+ * is passed by.  done: out, may be NULL: how many went; fewer than asked when there are no more.
+ * Returns as pmpt_swap_out. */
+PMPT_API int pmpt_evict(pmpt_pool *pool, uint64_t n_pages, uint64_t *done);
+
+/* Water marks: when fewer than low_frames are free, a thread of the library moves pages out until
+ * high_frames are; a call that finds no free frame does so itself, before PMPT_E_NO_FRAMES.  A pool
+ * that can still grow grows first when a call needs it.  It cannot move out what the tables hold that
+ * its own transaction changes: then it is PMPT_E_NO_FRAMES, and abort, pmpt_evict and another try help.
+ * 0, 0: none, and the thread has ended on return.  Not durable: set it after each open.
+ * Returns 0; -EINVAL; -EAGAIN (no thread); PMPT_E_READ_ONLY, _FORKED. */
+PMPT_API int pmpt_swap_auto(pmpt_pool *pool, uint64_t low_frames, uint64_t high_frames);
+
+struct pmpt_swap_status {
+	char path[PMPT_SWAP_PATH_MAX + 1]; /* "": there is no swap file */
+	uint64_t slots, used;
+	uint64_t outs, ins;               /* pages since open */
+	uint64_t low_frames, high_frames; /* pmpt_swap_auto */
+	int failed;  /* negated errno of the write or fdatasync that failed, or 0 */
+	int missing; /* the error with which the open did not take the file, or 0 */
+};
+
+/* Returns 0; PMPT_E_FORKED. */
+PMPT_API int pmpt_swap_status(pmpt_pool *pool, struct pmpt_swap_status *status);
 
 /* ---- checking a pool file -------------------------------------------------------------------- */
 

@@ -69,7 +69,7 @@ static int bulk_log(struct wal *wal, const struct wal_word *word, size_t n, bool
 	if (rc)
 		return rc;
 
-	uint64_t first = atomic_fetch_add_explicit(&wal->next, n_lines, memory_order_acq_rel);
+	uint64_t first = atomic_fetch_add(&wal->next, n_lines);
 	bool open = bulk->from_set;
 
 	if (!open && rule_on(RULE_W8_FROM_FIRST))
@@ -88,6 +88,7 @@ static int bulk_log(struct wal *wal, const struct wal_word *word, size_t n, bool
 	bulk->head += (uint32_t)n_lines;
 	bulk->last = first + n_lines - 1;
 	atomic_fetch_add_explicit(&bulk->log_lines, n_lines, memory_order_relaxed);
+	wal_versions(wal, word, n, bulk->last);
 	for (size_t i = 0; i < n;
 	     i++) /* not flushed before the end: the lines are live until then */
 		wal_apply(wal->rg, &bulk->pm, word[i].where, word[i].new);

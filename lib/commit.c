@@ -16,6 +16,7 @@
 #include "rcu.h"
 #include "tx.h"
 #include "vec.h"
+#include "view.h"
 
 /* ---- fresh tables and the caller's frames ---------------------------------------------------- */
 
@@ -41,54 +42,52 @@ static int fresh_stream(struct pmpt_tx *tx)
 
 /* ---- descriptor locks ------------------------------------------------------------------------ */
 
-static struct group *group_of_desc(struct pmpt_tx *tx, size_t i, struct group *previous)
+/* The group of the list's ith word, a descriptor.  next: out, the first word behind it of another one. */
+static struct group *group_of_desc(struct pmpt_tx *tx, size_t i, size_t *next)
 {
-	const pm_word *desc = region_at(tx->pool->rg, WHERE_OFF(tx->list[i].where));
 	struct frames *fr = &tx->pool->frames;
-
-	if (previous && desc >= previous->desc && desc < previous->desc + GROUP_FRAMES)
-		return previous;
 	/* in memory since the delta was counted */
-	return frames_group(fr, frames_pfn_of_desc(fr, tx->list[i].where));
+	struct group *g = frames_group(fr, frames_pfn_of_desc(fr, tx->list[i].where));
+	uint64_t end = region_off(tx->pool->rg, g->desc) + GROUP_FRAMES * sizeof(pm_word);
+
+	if (WHERE_OFF(tx->list[tx->n_list - 1].where) < end)
+		i = tx->n_list;
+	while (i < tx->n_list && WHERE_OFF(tx->list[i].where) < end)
+		i++;
+	*next = i;
+	return g;
 }
 
 static void descs_lock(struct pmpt_tx *tx)
 {
-	struct group *g = NULL;
-
-	for (size_t i = tx->list_desc; i < tx->n_list; i++) {
-		struct group *next = group_of_desc(tx, i, g);
-
-		if (next != g)
-			group_lock(next);
-		g = next;
-	}
+	for (size_t i = tx->list_desc; i < tx->n_list;)
+		group_lock(group_of_desc(tx, i, &i));
 }
 
 static void descs_unlock(struct pmpt_tx *tx)
 {
-	struct group *g = NULL;
-
-	for (size_t i = tx->list_desc; i < tx->n_list; i++) {
-		struct group *next = group_of_desc(tx, i, g);
-
-		if (next != g)
-			group_unlock(next);
-		g = next;
-	}
+	for (size_t i = tx->list_desc; i < tx->n_list;)
+		group_unlock(group_of_desc(tx, i, &i));
 }
 
-/* Under the locks: what the deltas make of the counts as they are now [W3]. */
-static int descs_absolute(struct pmpt_tx *tx)
+/* Under the locks: what the deltas make of the counts as they are now [W3].  *moved: out, some are not as
+ * the list had them. */
+static int descs_absolute(struct pmpt_tx *tx, bool *moved)
 {
 	int rc = 0;
+
+	*moved = false;
 
 	for (size_t i = tx->list_desc; i < tx->n_list && rule_on(RULE_W3_ABSOLUTE) && !rc; i++) {
 		struct wal_word *w = &tx->list[i];
 
-		if (word_load(region_at(tx->pool->rg, WHERE_OFF(w->where))) != w->old)
-			rc = desc_word(tx, wset_find(&tx->deltas, w->where), w);
+		if (word_load(region_at(tx->pool->rg, WHERE_OFF(w->where))) == w->old)
+			continue;
+		*moved = true;
+		rc = desc_word(tx, wset_find(&tx->deltas, w->where), w);
 	}
+	if (*moved)
+		list_count(tx);
 	return rc;
 }
 
@@ -104,6 +103,17 @@ static void forget(struct pmpt_tx *tx)
 	wset_clear(&tx->fresh_index);
 }
 
+/* Who forks a space in which it planned need not wait for it any more. */
+static void leave(struct pmpt_tx *tx)
+{
+	atomic_store_explicit(&tx->in[0], NULL, memory_order_release);
+	if (!atomic_load_explicit(&tx->in[1], memory_order_relaxed))
+		return;
+	for (unsigned i = 1; i < TX_IN; i++)
+		atomic_store_explicit(&tx->in[i], NULL, memory_order_release);
+	atomic_store_explicit(&tx->in_any, false, memory_order_release);
+}
+
 static void unlock(struct pmpt_tx *tx)
 {
 	for (size_t i = 0; i < tx->n_fresh; i++)
@@ -114,6 +124,8 @@ static void unlock(struct pmpt_tx *tx)
 		atomic_store_explicit(&tx->own_space[i]->owner, 0, memory_order_release);
 	tx->n_own = 0;
 	tx->n_own_spaces = 0;
+	if (atomic_load_explicit(&tx->in[0], memory_order_relaxed))
+		leave(tx);
 }
 
 /* What most transactions do not have. */
@@ -125,6 +137,7 @@ static void end_rest(struct pmpt_tx *tx)
 	tx->n_savepoints = 0;
 	tx->n_ranges = 0;
 	tx->dropped = 0;
+	tx->counted = 0;
 	tx->measured_lines = 0;
 	tx->unfenced = false;
 	tx->upper = false;
@@ -134,12 +147,13 @@ static void end_rest(struct pmpt_tx *tx)
 	for (size_t i = 0; i < tx->n_held; i++)
 		pmpt_space_close(tx->held[i]);
 	tx->n_held = 0;
+	atomic_store_explicit(&tx->counting, false, memory_order_release);
 }
 
 /* Stores are few here: those behind a commit's fence fill the store buffer until it is through. */
 void tx_end(struct pmpt_tx *tx)
 {
-	bool rest = tx_planned(tx) || tx->words.slots || tx->marked || tx->n_savepoints ||
+	bool rest = tx_planned(tx) || tx->words.n > WSET_LINEAR || tx->marked || tx->n_savepoints ||
 		    tx->n_held || tx->measured_lines || tx->unfenced || tx->upper;
 
 	unlock(tx);
@@ -158,12 +172,10 @@ void tx_end(struct pmpt_tx *tx)
  * transaction. */
 static void reserved_settle(struct pmpt_tx *tx, struct waiting *wait)
 {
-	size_t total = 0, used = 0;
+	size_t total = 0, used = tx->list_used;
 
 	for (size_t i = 0; i < tx->n_reserved; i++)
 		total += tx->reserved[i].n;
-	for (size_t i = tx->list_desc; i < tx->n_list; i++)
-		used += !desc_count(tx->list[i].old) && desc_count(tx->list[i].new);
 	for (size_t i = 0; i < tx->n_reserved && used < total; i++) {
 		for (uint64_t k = 0, pfn = tx->reserved[i].pfn; k < tx->reserved[i].n; k++, pfn++) {
 			if (desc_count(word_load(frames_desc(&tx->pool->frames, pfn))))
@@ -185,29 +197,51 @@ static size_t reserved_frames(const struct pmpt_tx *tx)
 	return n;
 }
 
-/* So many frames may become free. */
-static size_t list_freed(const struct pmpt_tx *tx)
-{
-	size_t n = 0;
-
-	for (size_t i = tx->list_desc; i < tx->n_list; i++)
-		n += desc_count(tx->list[i].new) < desc_count(tx->list[i].old);
-	return n;
-}
-
 static void freed_wait(struct pmpt_tx *tx, struct waiting *wait, uint64_t lsn)
 {
 	struct frames *fr = &tx->pool->frames;
+	uint64_t pfn = 0, where = 0;
 
-	for (size_t i = tx->list_desc; i < tx->n_list && wait; i++) {
+	if (!wait)
+		return;
+	for (size_t i = tx->list_desc; i < tx->n_list; i++) {
 		const struct wal_word *w = &tx->list[i];
 
-		if (desc_count(w->old) && !desc_count(w->new) && wait->n < wait->room)
-			frames_wait_add(wait, frames_pfn_of_desc(fr, w->where),
-					desc_kind(w->new) == DESC_TABLE);
+		if (!desc_count(w->old) || desc_count(w->new) || wait->n == wait->room)
+			continue;
+		/* neighbours in a frame of descriptors are neighbours */
+		pfn = w->where == where + sizeof(pm_word) && WHERE_OFF(w->where) % FRAME_BYTES
+			      ? pfn + 1
+			      : frames_pfn_of_desc(fr, w->where);
+		where = w->where;
+		/* a swap area is like a table: log lines aim there, too */
+		frames_wait_add(wait, pfn,
+				desc_kind(w->new) == DESC_TABLE ||
+					desc_kind(w->old) == DESC_RESERVED);
 	}
-	if (wait)
+	if (wait->n && !frames_wait_join(fr, wait, lsn)) {
 		frames_wait(fr, wait, lsn);
+		tx->wait = NULL;
+	}
+}
+
+#define WAIT_ROOM 256 /* so many frames at least: small commits that follow join them */
+
+/* The transaction's own batch, empty, with room for n frames. */
+static int wait_ready(struct pmpt_tx *tx, size_t n)
+{
+	struct frames *fr = &tx->pool->frames;
+
+	if (tx->wait && tx->wait->room < n) {
+		frames_wait_free(fr, tx->wait);
+		tx->wait = NULL;
+	}
+	if (!tx->wait)
+		tx->wait = frames_wait_alloc(fr, n < WAIT_ROOM ? WAIT_ROOM : n);
+	if (!tx->wait)
+		return error_set(-ENOMEM, "no memory for %zu freed frames", n);
+	tx->wait->n = 0;
+	return 0;
 }
 
 /* ---- redo ------------------------------------------------------------------------------------ */
@@ -222,6 +256,7 @@ static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_
 
 	pm_step(&tx->pm);
 	for (;;) {
+		bool moved;
 		int rc;
 
 		if (!room_first)
@@ -233,10 +268,11 @@ static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_
 			*n_lines = room;
 			return 0;
 		}
+		atomic_store(&tx->counting, true);
 		if (room_first)
 			descs_lock(tx);
-		rc = descs_absolute(tx);
-		*n_lines = wal_lines(tx->list, tx->n_list);
+		rc = descs_absolute(tx, &moved);
+		*n_lines = moved ? wal_lines(tx->list, tx->n_list) : room;
 		if (!rc && *n_lines <= room)
 			return 0;
 		descs_unlock(tx); /* counts moved since the plan was measured: fewer runs */
@@ -251,9 +287,12 @@ static int lane_and_locks(struct pmpt_tx *tx, struct wal_lane **lane, size_t *n_
 static void cuts_stop(struct pmpt_tx *tx)
 {
 	for (size_t i = 0; i < tx->n_cuts; i++) {
-		uint64_t len = level_bytes(tx->cut[i].level);
+		struct pwc *pwc = &tx->cut[i].space->pwc;
+		uint64_t len = tx->cut[i].level ? level_bytes(tx->cut[i].level) : 0;
 
-		pwc_stop(&tx->cut[i].space->pwc, tx->cut[i].va & ~(len - 1), len);
+		pwc_stop(pwc, len ? tx->cut[i].va & ~(len - 1) : 0, len);
+		if (!len)
+			pwc_share(pwc);
 	}
 }
 
@@ -343,24 +382,29 @@ static int ranges_publish(struct pmpt_tx *tx)
 	if (!new)
 		return error_set(-ENOMEM, "no memory for %zu ranges", tx->n_ranges);
 	new->room = tx->n_ranges;
+	atomic_init(&new->users, 1);
 	ranges_merge(tx, new);
 	atomic_store_explicit(&pool->bulk_ranges, new, memory_order_release);
+	if (!(atomic_load(&pool->bulk_serial) & 1))
+		atomic_fetch_add(&pool->bulk_serial, 1);
 	for (size_t i = 0; i < tx->n_held; i++) {
 		if (atomic_exchange(&tx->held[i]->slow, true))
 			continue; /* an earlier batch's */
 		pwc_stop(&tx->held[i]->pwc, 0, VA_END);
 	}
 	readers_wait();
-	if (old)
-		mem_free(&pool->mem, old, sizeof(*old) + old->room * sizeof(old->range[0]));
+	bulk_ranges_drop(pool, old);
 	return 0;
 }
 
 static void ranges_withdraw(struct pmpt_tx *tx)
 {
 	struct pmpt_pool *pool = tx->pool;
-	struct bulk_ranges *old = atomic_exchange(&pool->bulk_ranges, NULL);
+	struct bulk_ranges *old;
 
+	if (atomic_load(&pool->bulk_serial) & 1)
+		atomic_fetch_add(&pool->bulk_serial, 1);
+	old = atomic_exchange(&pool->bulk_ranges, NULL);
 	if (!old)
 		return;
 	for (size_t i = 0; i < tx->n_held; i++) {
@@ -368,7 +412,7 @@ static void ranges_withdraw(struct pmpt_tx *tx)
 			pwc_go(&tx->held[i]->pwc);
 	}
 	readers_wait();
-	mem_free(&pool->mem, old, sizeof(*old) + old->room * sizeof(old->range[0]));
+	bulk_ranges_drop(pool, old);
 }
 
 int bulk_spill(struct pmpt_tx *tx)
@@ -389,6 +433,7 @@ int bulk_spill(struct pmpt_tx *tx)
 	for (size_t i = 0; i < tx->n_fresh; i++) /* from now on tables like others, still its own */
 		tx->own[tx->n_own++] = tx->fresh[i].pfn;
 	tx->spilled = true;
+	versions_reclaim(&tx->pool->wal.versions);
 	forget(tx);
 	tx->changes++;
 	/* to be measured anew: the room is less, the deltas are still there */
@@ -402,8 +447,11 @@ static int commit_bulk(struct pmpt_tx *tx, struct waiting *wait, uint64_t *lsn)
 
 	if (rc)
 		return rc;
+	atomic_store(&tx->counting, true);
 	descs_lock(tx);
-	rc = descs_absolute(tx);
+	bool moved;
+
+	rc = descs_absolute(tx, &moved);
 	if (!rc && !rule_on(RULE_W8_UNLOCK))
 		unlock(tx);
 	if (!rc)
@@ -443,9 +491,13 @@ static int commit_one(struct pmpt_tx *tx, uint64_t *lsn)
 	wal_lane_give(lane);
 	if (!rc)
 		committed(tx);
+	struct pmpt_pool *pool = tx->pool;
+
 	tx_end(tx);
 	if (!rc && lsn)
 		*lsn = last;
+	if (versions_retired(&pool->wal.versions))
+		versions_reclaim(&pool->wal.versions);
 	return rc;
 }
 
@@ -466,35 +518,30 @@ int pmpt_commit(pmpt_tx *tx, uint64_t *lsn)
 	if (rc)
 		return rc;
 	empty = tx->n_list == 0 && !tx->spilled;
-	size_t freed = list_freed(tx) + (tx->bulk ? reserved_frames(tx) : 0);
+	size_t freed = tx->list_freed + (tx->bulk ? reserved_frames(tx) : 0);
 
-	if (freed) {
-		wait = frames_wait_alloc(&tx->pool->frames, freed);
-		if (!wait)
-			return error_set(-ENOMEM, "no memory for %zu freed frames", freed);
-	}
+	if (freed)
+		rc = wait_ready(tx, freed);
+	if (rc)
+		return rc;
+	wait = freed ? tx->wait : NULL;
 	rc = fresh_stream(tx);
 	if (!rc && empty)
 		reserved_settle(tx, NULL);
 	else if (!rc)
 		rc = tx->bulk ? commit_bulk(tx, wait, &last) : commit_redo(tx, wait, &last);
-	if (rc || empty) {
-		if (wait) {
-			wait->n = 0;
-			frames_wait(&tx->pool->frames, wait, 0);
-		}
-	}
 	if (rc && rc != PMPT_E_IO)
 		return rc;
 	if (!rc)
 		committed(tx);
-	struct frames *frames = &tx->pool->frames;
+	struct pmpt_pool *pool = tx->pool;
 
 	tx_end(tx);
 	if (!rc && lsn)
 		*lsn = last;
 	if (freed && !rc)
-		(void)frames_reclaim(frames, false);
+		(void)frames_reclaim(&pool->frames, false);
+	versions_reclaim(&pool->wal.versions);
 	return rc;
 }
 
@@ -510,7 +557,7 @@ int pmpt_abort(pmpt_tx *tx)
 		if (!rule_on(RULE_W8_ABORT_END))
 			unlock(tx);
 		if (!rule_on(RULE_F2_BULK_WAIT)) {
-			tx->list_desc = tx->n_list = 0;
+			tx->list_desc = tx->n_list = tx->list_used = 0;
 			reserved_settle(tx, NULL);
 			tx->n_reserved = 0;
 		}
@@ -519,9 +566,12 @@ int pmpt_abort(pmpt_tx *tx)
 	}
 	if (tx->bulk)
 		ranges_withdraw(tx); /* a batch or a commit that failed leaves them, too */
+	/* order: what was streamed into frames before what their next owner puts there */
+	if (tx->unfenced && tx->n_reserved)
+		(void)pm_fence(&tx->pm);
 	/* no memory: those frames are lost until the next open */
 	if (!rc && (wait || !tx->spilled)) {
-		tx->list_desc = tx->n_list = 0;
+		tx->list_desc = tx->n_list = tx->list_used = 0;
 		reserved_settle(tx, wait);
 	}
 	if (wait)

@@ -57,6 +57,12 @@ static const struct {
 	{ PMPT_E_DENIED_USER, "access denied: not for user mode" },
 	{ PMPT_E_BUSY_CHECK, "pool keeps changing: check is inconclusive" },
 	{ PMPT_E_CPU, "processor lacks SSE4.2" },
+	{ PMPT_E_VIEW_STALE, "view is stale" },
+	{ PMPT_E_SNAPSHOT, "space is a read-only snapshot" },
+	{ PMPT_E_SEGMENT, "no segment" },
+	{ PMPT_E_WX, "page would be writable and executable" },
+	{ PMPT_E_SWAP, "swap file failed" },
+	{ PMPT_E_SLOT, "page is lost in the swap file" },
 };
 
 const char *pmpt_strerror(int error)

@@ -7,8 +7,6 @@
 #include "error.h"
 #include "rcu.h"
 
-#define RECLAIM_AT 4096 /* waiting frames that are worth a grace period */
-
 /* ---- groups ---------------------------------------------------------------------------------- */
 
 pm_word *frames_desc(struct frames *fr, uint64_t pfn)
@@ -31,18 +29,18 @@ int frames_desc_none(struct frames *fr, uint64_t pfn)
 
 uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where)
 {
-	uint64_t off = WHERE_OFF(where), first = frames_group(fr, off >> FRAME_SHIFT)->extent;
+	uint64_t off = WHERE_OFF(where), first;
 
+	if (swap_area_has(&fr->slots.area, off, off + sizeof(pm_word)))
+		return SLOT_FIRST + (off - swap_area_descs(&fr->slots.area)) / sizeof(pm_word);
+	first = frames_group(fr, off >> FRAME_SHIFT)->extent;
 	return first + (off - ((first + 1) << FRAME_SHIFT)) / sizeof(pm_word);
 }
 
-static void group_fill(const struct frames *fr, struct group *g, const struct extent *e,
-		       uint64_t first)
+/* desc: of its first frame; left: frames from that one on. */
+static void group_fill(struct group *g, pm_word *desc, uint64_t left)
 {
-	uint64_t left = e->first + e->frames - first;
-
-	g->extent = e->first;
-	g->desc = region_at(fr->rg, extent_desc_off(e, first));
+	g->desc = desc;
 	g->n_frames = (uint32_t)(left < GROUP_FRAMES ? left : GROUP_FRAMES);
 	for (unsigned i = 0; i < g->n_frames; i++) {
 		if (!desc_count(word_load(&g->desc[i]))) {
@@ -52,30 +50,55 @@ static void group_fill(const struct frames *fr, struct group *g, const struct ex
 	}
 }
 
+static bool is_slot(uint64_t pfn) { return pfn >= SLOT_FIRST; }
+
+/* Where the group of a frame or slot is noted; NULL: there is no such. */
+static _Atomic(struct group *) *group_at(const struct frames *fr, uint64_t index)
+{
+	uint64_t slots = SLOT_FIRST / GROUP_FRAMES;
+
+	if (index < slots)
+		return index < fr->n_groups ? &fr->group[index] : NULL;
+	return index - slots < fr->slots.n_groups ? &fr->slots.group[index - slots] : NULL;
+}
+
 /* The group, read from its descriptors when it was not before; fr->lock is held. */
 static struct group *group_locked(struct frames *fr, uint64_t index)
 {
-	struct group *g = atomic_load_explicit(&fr->group[index], memory_order_relaxed);
-	const struct extent *e = g ? NULL : extents_find(&fr->extents, index * GROUP_FRAMES);
+	uint64_t first = index * GROUP_FRAMES;
+	struct group *g = atomic_load_explicit(group_at(fr, index), memory_order_relaxed);
+	const struct extent *e = g || is_slot(first) ? NULL : extents_find(&fr->extents, first);
 
-	if (g || !e)
+	if (g || (!e && !is_slot(first)))
 		return g;
 	g = mem_zalloc(fr->mem, sizeof(*g));
-	if (g) {
-		group_fill(fr, g, e, index * GROUP_FRAMES);
-		atomic_store_explicit(&fr->group[index], g, memory_order_release);
+	if (!g)
+		return NULL;
+	if (e) {
+		g->extent = e->first;
+		group_fill(g, region_at(fr->rg, extent_desc_off(e, first)),
+			   e->first + e->frames - first);
+		fr->n_free += g->n_free;
+	} else {
+		g->extent = SLOT_FIRST;
+		group_fill(g,
+			   (pm_word *)region_at(fr->rg, swap_area_descs(&fr->slots.area)) +
+				   (first - SLOT_FIRST),
+			   fr->slots.area.slots - (first - SLOT_FIRST));
 	}
+	atomic_store_explicit(group_at(fr, index), g, memory_order_release);
 	return g;
 }
 
 struct group *frames_group(struct frames *fr, uint64_t pfn)
 {
 	uint64_t index = pfn / GROUP_FRAMES;
+	_Atomic(struct group *) *at = group_at(fr, index);
 	struct group *g;
 
-	if (index >= fr->n_groups)
+	if (!at)
 		return NULL;
-	g = atomic_load_explicit(&fr->group[index], memory_order_acquire);
+	g = atomic_load_explicit(at, memory_order_acquire);
 	if (g)
 		return g;
 	pthread_mutex_lock(&fr->lock);
@@ -105,7 +128,7 @@ int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken)
 void frames_disown(struct frames *fr, uint64_t pfn)
 {
 	struct group *g =
-		atomic_load_explicit(&fr->group[pfn / GROUP_FRAMES], memory_order_acquire);
+		atomic_load_explicit(group_at(fr, pfn / GROUP_FRAMES), memory_order_acquire);
 
 	atomic_store_explicit(&g->owner[pfn % GROUP_FRAMES], 0, memory_order_release);
 }
@@ -126,6 +149,10 @@ static unsigned bits_run(const struct group *g, unsigned n)
 
 	if (g->n_free < n)
 		return GROUP_FRAMES;
+	for (unsigned i = 0; n == 1; i++) {
+		if (g->free[i]) /* one of them is not 0 */
+			return i * 64 + (unsigned)__builtin_ctzll(g->free[i]);
+	}
 	for (unsigned i = 0; i < GROUP_FRAMES; i++) {
 		if (!(i % 64) && !g->free[i / 64]) {
 			run = 0;
@@ -158,6 +185,7 @@ static bool take_groups(struct frames *fr, const struct extent *e, uint64_t n, u
 			bits_clear(group_locked(fr, *pfn / GROUP_FRAMES + i), 0,
 				   (unsigned)(rest < GROUP_FRAMES ? rest : GROUP_FRAMES));
 		}
+		fr->n_free -= n;
 		return true;
 	}
 	return false;
@@ -181,13 +209,14 @@ static bool take_run(struct frames *fr, const struct extent *e, uint64_t from, u
 		if (bit == GROUP_FRAMES)
 			continue;
 		bits_clear(g, bit, n);
+		fr->n_free -= n;
 		*pfn = at * GROUP_FRAMES + bit;
 		return true;
 	}
 	return false;
 }
 
-static void give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
+void frames_give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
 {
 	for (; n; n--, pfn++) {
 		/* it was reserved here: read before */
@@ -195,6 +224,7 @@ static void give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
 
 		g->free[pfn % GROUP_FRAMES / 64] |= (uint64_t)1 << pfn % 64;
 		g->n_free++;
+		fr->n_free += !is_slot(pfn);
 		/* under the lock: no other counts */
 		atomic_store_explicit(&g->freed[pfn % GROUP_FRAMES],
 				      (uint16_t)(frames_freed(g, pfn % GROUP_FRAMES) + 1),
@@ -237,7 +267,7 @@ int frames_take(struct frames *fr, unsigned hint, uint64_t n, uint64_t align, ui
 		taken = take_small(fr, &fr->run_cursor, align > 1 ? GROUP_FRAMES : (unsigned)n,
 				   pfn);
 		if (taken && align > 1)
-			give_locked(fr, *pfn + n, GROUP_FRAMES - n);
+			frames_give_locked(fr, *pfn + n, GROUP_FRAMES - n);
 	} else {
 		for (size_t i = 0; i < fr->extents.n && !taken; i++)
 			taken = take_groups(fr, &fr->extents.extent[i], n, pfn);
@@ -246,11 +276,132 @@ int frames_take(struct frames *fr, unsigned hint, uint64_t n, uint64_t align, ui
 	return taken ? 0 : PMPT_E_NO_FRAMES;
 }
 
+int frames_take_some(struct frames *fr, unsigned hint, uint64_t n, uint64_t *pfn, uint64_t *got)
+{
+	struct group *g;
+	unsigned at;
+	bool taken;
+
+	pthread_mutex_lock(&fr->lock);
+	taken = take_small(fr, &fr->cursor[hint % 16], 1, pfn);
+	*got = 1;
+	if (taken) {
+		g = group_locked(fr, *pfn / GROUP_FRAMES);
+		at = (unsigned)(*pfn % GROUP_FRAMES);
+		while (*got < n && at + *got < GROUP_FRAMES &&
+		       g->free[(at + *got) / 64] >> (at + *got) % 64 & 1)
+			++*got;
+		bits_clear(g, at + 1, (unsigned)*got - 1);
+	} else {
+		taken = take_zeroed(fr, pfn);
+	}
+	pthread_mutex_unlock(&fr->lock);
+	return taken ? 0 : PMPT_E_NO_FRAMES;
+}
+
 void frames_give(struct frames *fr, uint64_t pfn, uint64_t n)
 {
 	pthread_mutex_lock(&fr->lock);
-	give_locked(fr, pfn, n);
+	frames_give_locked(fr, pfn, n);
 	pthread_mutex_unlock(&fr->lock);
+}
+
+uint64_t frames_free(struct frames *fr)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&fr->lock);
+	for (; fr->n_read < fr->n_groups; fr->n_read++)
+		(void)group_locked(fr, fr->n_read);
+	n = fr->n_free + fr->n_zeroed;
+	pthread_mutex_unlock(&fr->lock);
+	return n;
+}
+
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+int frames_slots_set(struct frames *fr, const struct swap_area *area)
+{
+	uint64_t n = (area->slots + GROUP_FRAMES - 1) / GROUP_FRAMES;
+	_Atomic(struct group *) *group = mem_zalloc(fr->mem, n * sizeof(*group));
+
+	if (!group)
+		return error_set(-ENOMEM, "no memory for the index of %lu slots", area->slots);
+	pthread_mutex_lock(&fr->lock);
+	fr->slots = (struct frames_slots){ .area = *area, .group = group, .n_groups = n };
+	pthread_mutex_unlock(&fr->lock);
+	return 0;
+}
+
+static uint64_t slots_in(const struct waiting *list)
+{
+	uint64_t slots = 0;
+
+	for (; list; list = list->next) {
+		for (size_t i = 0; i < list->n; i++)
+			slots += is_slot(list->frame[i] >> 1);
+	}
+	return slots;
+}
+
+uint64_t frames_slots_pending(struct frames *fr)
+{
+	uint64_t slots;
+
+	pthread_mutex_lock(&fr->reclaim); /* it has the lists in its hands */
+	pthread_mutex_lock(&fr->lock);
+	slots = slots_in(fr->waiting) + slots_in(fr->held);
+	pthread_mutex_unlock(&fr->lock);
+	pthread_mutex_unlock(&fr->reclaim);
+	return slots;
+}
+
+void frames_slots_clear(struct frames *fr)
+{
+	struct frames_slots was;
+
+	pthread_mutex_lock(&fr->lock);
+	was = fr->slots;
+	fr->slots = (struct frames_slots){ .area = { 0 } };
+	pthread_mutex_unlock(&fr->lock);
+	for (uint64_t i = 0; i < was.n_groups; i++)
+		mem_free(fr->mem, atomic_load(&was.group[i]), sizeof(struct group));
+	mem_free(fr->mem, was.group, was.n_groups * sizeof(*was.group));
+}
+
+/* The first run of free slots in a group, at most n. */
+static unsigned slots_run(struct group *g, unsigned n, unsigned *first)
+{
+	unsigned i = 0, got = 0;
+
+	while (!(g->free[i / 64] >> i % 64 & 1))
+		i++;
+	*first = i;
+	while (got < n && i < GROUP_FRAMES && g->free[i / 64] >> i % 64 & 1)
+		i++, got++;
+	if (rule_on(RULE_S2_RESERVE))
+		bits_clear(g, *first, got);
+	return got;
+}
+
+unsigned frames_slots_take(struct frames *fr, unsigned n, uint64_t *slot)
+{
+	struct frames_slots *s = &fr->slots;
+	unsigned got = 0, first = 0;
+
+	pthread_mutex_lock(&fr->lock);
+	for (uint64_t i = 0; i < s->n_groups && !got; i++) {
+		uint64_t at = SLOT_FIRST / GROUP_FRAMES + (s->cursor + i) % s->n_groups;
+		struct group *g = group_locked(fr, at);
+
+		if (!g || !g->n_free)
+			continue;
+		got = slots_run(g, n, &first);
+		*slot = at * GROUP_FRAMES + first;
+		s->cursor = (s->cursor + i) % s->n_groups;
+	}
+	pthread_mutex_unlock(&fr->lock);
+	return got;
 }
 
 /* ---- frames zeroed ahead --------------------------------------------------------------------- */
@@ -295,100 +446,6 @@ static void zeroed_ahead(void *ctx)
 	pthread_mutex_unlock(&fr->lock);
 }
 
-/* ---- waiting --------------------------------------------------------------------------------- */
-
-struct waiting *frames_wait_alloc(struct frames *fr, size_t room)
-{
-	struct waiting *w = mem_alloc(fr->mem, sizeof(*w) + room * sizeof(w->frame[0]));
-
-	if (w)
-		*w = (struct waiting){ .room = room };
-	return w;
-}
-
-static void waiting_free(struct frames *fr, struct waiting *w)
-{
-	mem_free(fr->mem, w, sizeof(*w) + w->room * sizeof(w->frame[0]));
-}
-
-void frames_wait(struct frames *fr, struct waiting *w, uint64_t lsn)
-{
-	if (!w->n) {
-		waiting_free(fr, w);
-		return;
-	}
-	w->lsn = lsn;
-	pthread_mutex_lock(&fr->lock);
-	w->next = fr->waiting;
-	fr->waiting = w;
-	fr->n_waiting += w->n;
-	pthread_mutex_unlock(&fr->lock);
-}
-
-/* Free what a grace period and the checkpoint allow of one batch; what has to wait on stays
- * in it. */
-static void waiting_settle(struct frames *fr, struct waiting *w)
-{
-	/* [F2] */
-	bool covered = w->lsn <= wal_checkpointed(fr->wal) || !rule_on(RULE_F2_TABLE_WAIT);
-	size_t kept = 0;
-
-	for (size_t i = 0; i < w->n; i++) {
-		if ((w->frame[i] & 1) && !covered)
-			w->frame[kept++] = w->frame[i];
-		else
-			give_locked(fr, w->frame[i] >> 1, 1);
-	}
-	w->n = kept;
-}
-
-static int reclaim_locked(struct frames *fr, bool all)
-{
-	struct waiting *list = NULL;
-	int rc = 0;
-
-	pthread_mutex_lock(&fr->lock);
-	if (all || fr->n_waiting >= RECLAIM_AT) {
-		list = fr->waiting;
-		fr->waiting = NULL;
-		fr->n_waiting = 0;
-	}
-	pthread_mutex_unlock(&fr->lock);
-	if (!list)
-		return 0;
-	if (all)
-		rc = wal_checkpoint(fr->wal);
-	readers_wait(); /* no reader is left that found a way to them */
-	pthread_mutex_lock(&fr->lock);
-	while (list) {
-		struct waiting *w = list;
-
-		list = w->next;
-		waiting_settle(fr, w);
-		if (!w->n) {
-			waiting_free(fr, w);
-			continue;
-		}
-		w->next = fr->waiting;
-		fr->waiting = w;
-		fr->n_waiting += w->n;
-	}
-	pthread_mutex_unlock(&fr->lock);
-	return rc;
-}
-
-int frames_reclaim(struct frames *fr, bool all)
-{
-	int rc;
-
-	if (!all && atomic_load_explicit(&fr->n_waiting, memory_order_relaxed) < RECLAIM_AT)
-		return 0;
-	pthread_mutex_lock(&fr->reclaim);
-	rc = reclaim_locked(fr, all);
-	pthread_mutex_unlock(&fr->reclaim);
-	return rc;
-}
-
 /* ---- open and close -------------------------------------------------------------------------- */
 
 int frames_open(struct frames *fr, struct region *rg, struct mem *mem, struct wal *wal)
@@ -420,15 +477,11 @@ void frames_close(struct frames *fr)
 {
 	fr->wal->prepare = NULL;
 	fr->wal->prepared = NULL;
-	while (fr->waiting) {
-		struct waiting *w = fr->waiting;
-
-		fr->waiting = w->next;
-		waiting_free(fr, w);
-	}
+	frames_wait_end(fr);
 	for (uint64_t i = 0; i < fr->n_groups; i++)
 		mem_free(fr->mem, atomic_load(&fr->group[i]), sizeof(struct group));
 	mem_free(fr->mem, fr->group, fr->n_groups * sizeof(*fr->group));
+	frames_slots_clear(fr);
 	extents_free(&fr->extents, fr->mem);
 	pthread_mutex_destroy(&fr->lock);
 	pthread_mutex_destroy(&fr->reclaim);
@@ -444,6 +497,7 @@ int frames_extent_added(struct frames *fr)
 	pthread_mutex_lock(&fr->lock);
 	extents_free(&fr->extents, fr->mem);
 	fr->extents = more;
+	fr->n_read = 0;
 	pthread_mutex_unlock(&fr->lock);
 	return 0;
 }

@@ -8,6 +8,7 @@
  *	free -> reserved (frames_take) -> in use (a commit stores count > 0)
  *		|			-> waiting (a commit stores 0) -> free
  *		|-> free (frames_give: never used)
+ *		waiting -> held (a view is open that does not see the free [V3]) -> free
  * INVARIANTS	F2 a table freed at LSN x waits for a durable checkpoint_lsn >= x; any frame that
  *		   readers may have seen for a grace period
  * LOCKS	frames.lock is a leaf but for frames that it fills; taken under the checkpointer's
@@ -18,7 +19,7 @@
 #ifndef PMPT_FRAME_H
 #define PMPT_FRAME_H
 
-#include "extent.h"
+#include "swap_area.h"
 #include "wal.h"
 
 struct group {
@@ -42,6 +43,13 @@ struct waiting { /* frames that a transaction freed or gave back */
 	uint64_t frame[]; /* PFN << 1 | is a table */
 };
 
+/* The swap tier's slots, as frames: groups of pseudo-frames from SLOT_FIRST on. */
+struct frames_slots {
+	struct swap_area area;          /* off 0: there are none */
+	_Atomic(struct group *) *group; /* by slot / 512; NULL: not read yet */
+	uint64_t n_groups, cursor;
+};
+
 #define FRAMES_ZEROED 64
 struct frames {
 	struct region *rg;
@@ -56,10 +64,18 @@ struct frames {
 	uint64_t cursor[16], run_cursor;
 	struct waiting *waiting;
 	_Atomic size_t n_waiting;
+	/* freed at an LSN that the oldest view has not seen: held_lsn is the lowest; guarded by
+	 * reclaim */
+	struct waiting *held;
+	uint64_t held_lsn;
+	_Atomic size_t n_held;
 	uint64_t zeroed[FRAMES_ZEROED]; /* reserved frames that hold durable zeros [F1] */
 	/* the first n_zeroed are durable, the next n_zeroing after the checkpoint's fence */
 	unsigned n_zeroed, n_zeroing;
 	bool no_zeroing;
+	uint64_t n_free; /* free frames in the groups that were read */
+	uint64_t n_read; /* the groups before this one have been */
+	struct frames_slots slots;
 };
 
 int frames_open(struct frames *fr, struct region *rg, struct mem *mem, struct wal *wal);
@@ -71,10 +87,32 @@ int frames_extent_added(struct frames *fr);
  * frames over groups.  Looks at free frames only: see tx_frames_take for checkpoint and growth.
  * Returns 0; PMPT_E_NO_FRAMES (message unset); -ENOMEM. */
 int frames_take(struct frames *fr, unsigned hint, uint64_t n, uint64_t align, uint64_t *pfn);
+/* Reserve up to n frames for single pages, in one run as long as there is one: *got of them, at least 1.
+ * Returns as frames_take. */
+int frames_take_some(struct frames *fr, unsigned hint, uint64_t n, uint64_t *pfn, uint64_t *got);
 /* One reserved frame that holds durable zeros; false: there is none. */
 bool frames_take_zeroed(struct frames *fr, uint64_t *pfn);
 /* Back to free at once: frames that no reader can have seen and no line names. */
 void frames_give(struct frames *fr, uint64_t pfn, uint64_t n);
+void frames_give_locked(struct frames *fr, uint64_t pfn, uint64_t n); /* frames.lock is held */
+
+/* Free frames; reads all groups, at the first call all descriptors. */
+uint64_t frames_free(struct frames *fr);
+/* Frames and slots that wait, or that views hold: they will be free without anybody's doing. */
+static inline uint64_t frames_pending(const struct frames *fr)
+{
+	return atomic_load_explicit(&((struct frames *)fr)->n_waiting, memory_order_relaxed) +
+	       atomic_load_explicit(&((struct frames *)fr)->n_held, memory_order_relaxed);
+}
+
+/* Slots are frames from now on.  Returns 0; -ENOMEM. */
+int frames_slots_set(struct frames *fr, const struct swap_area *area);
+/* And no more: none is in use or waits, no transaction under way names one. */
+void frames_slots_clear(struct frames *fr);
+/* Slots that wait, or that views hold. */
+uint64_t frames_slots_pending(struct frames *fr);
+/* Reserve up to n consecutive slots.  Returns how many, 0: none is free. */
+unsigned frames_slots_take(struct frames *fr, unsigned n, uint64_t *slot);
 
 struct waiting *frames_wait_alloc(struct frames *fr, size_t room);
 static inline void frames_wait_add(struct waiting *w, uint64_t pfn, bool table)
@@ -83,6 +121,11 @@ static inline void frames_wait_add(struct waiting *w, uint64_t pfn, bool table)
 }
 /* Hand over: they become free when F2 lets them.  n may be 0; frees w then. */
 void frames_wait(struct frames *fr, struct waiting *w, uint64_t lsn);
+/* The same, with those that wait already, where there is room: then w is the caller's again, empty.
+ * Returns false: it stays as it is. */
+bool frames_wait_join(struct frames *fr, struct waiting *w, uint64_t lsn);
+void frames_wait_free(struct frames *fr, struct waiting *w); /* of no frames; w may be NULL */
+void frames_wait_end(struct frames *fr); /* nobody waits any more: the pool closes */
 /* Free what may be freed.  all: at any price, a checkpoint and a grace period; else only when
  * enough are waiting to be worth a grace period.  The caller is in no reader section and holds
  * no lane.

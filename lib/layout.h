@@ -41,13 +41,30 @@ typedef _Atomic uint64_t pm_word;
 #define SB_RO_COMPAT_KNOWN 0u
 #define SB_LAYOUT_NAME     "libpmpt-1" /* libpmemobj's layout string */
 
+/* What the pool has in it that not every library of this major knows.  Set while it is open, so they
+ * are a word by themselves, outside the crc: an unknown one is PMPT_E_VERSION, and a library from
+ * before there were any finds that a reserved byte is not zero. */
+enum sb_feature {
+	/* entries with COW or SHARED, reservations; descriptors with ALIASED, or of slots; flags of
+	 * records */
+	SB_FEATURE_SPACES = 1,
+	/* a swap tier (swap_area.h), reservations of kind SWAP; it goes when the tier does */
+	SB_FEATURE_SWAP = 2,
+	/* since its creation: each frame that is mapped more than once by its number has ALIASED */
+	SB_FEATURE_ALIASES = 4,
+	/* records and descriptors with WX: the policy W^X */
+	SB_FEATURE_WX = 8,
+};
+#define SB_FEATURES_KNOWN \
+	((uint64_t)(SB_FEATURE_SPACES | SB_FEATURE_SWAP | SB_FEATURE_ALIASES | SB_FEATURE_WX))
+
 struct sb_extent { /* has PMEMoid's shape: libpmemobj's atomic allocation writes it, nobody else */
 	uint64_t uuid_lo;
 	pm_word off;
 };
 
 /* VALID IF AND ONLY IF (1) magic, (2) crc over [0, offsetof crc), (3) major known, (4) no unknown
- * incompat bit, (5) every offset and size inside the pool.  The words behind the crc change; each
+ * incompat bit and no unknown feature, (5) every offset and size inside the pool.  The words behind the crc change; each
  * has a cache line of its own, so that no order between them is implied. */
 struct sb {
 	char magic[8];
@@ -76,7 +93,10 @@ struct sb {
 	/* not 0: the bulk lane's lines from this LSN on are live [W8] */
 	_Alignas(64) pm_word bulk_from;
 	_Alignas(64) pm_word n_extents; /* extents in use; logged (WHERE_SB) */
-	_Alignas(64) uint8_t reserved2[4 * 64];
+	/* sb_feature that entries, descriptors or records make use of; persisted before the first
+	 * does */
+	_Alignas(64) pm_word features;
+	_Alignas(64) uint8_t reserved2[3 * 64];
 	struct sb_extent extent[PMPT_EXTENTS_MAX];
 };
 _Static_assert(offsetof(struct sb, crc) == 3572 && offsetof(struct sb, checkpoint_lsn) == 3584,
@@ -107,8 +127,21 @@ _Static_assert(sizeof(struct extent_head) == 4096, "extent header is a frame");
 
 enum space_state { SPACE_FREE = 0, SPACE_LIVE = 1, SPACE_DELETING = 2 };
 
+/* Bits of a record's state above enum space_state. */
+enum record_flag {
+	RECORD_SNAPSHOT = 1 << 8, /* read-only */
+	RECORD_WX = 1 << 9,       /* no page is writable and executable */
+	RECORD_SEGMENT = 1 << 10, /* a segment: its tables of level 1 are linked by spaces */
+	RECORD_SWAP = 1 << 11,    /* the swap tier: root is the offset of its slots' descriptors */
+};
+#define RECORD_FLAGS (RECORD_SNAPSHOT | RECORD_WX | RECORD_SEGMENT | RECORD_SWAP)
+
+/* What a live record is: a space (none), a segment, the swap tier; each kind has its own names. */
+#define RECORD_KINDS   ((uint64_t)(RECORD_SEGMENT | RECORD_SWAP))
+#define RECORD_IS_SWAP ((uint64_t)SPACE_LIVE | RECORD_SWAP)
+
 struct space_record {
-	pm_word state; /* bits 0-7 enum space_state; the rest is free for policies */
+	pm_word state; /* bits 0-7 enum space_state, record_flag */
 	pm_word root;  /* PML4's PFN << 12, or 0 */
 	pm_word user[PMPT_USER_WORDS];
 	pm_word name[8]; /* UTF-8, NUL padded: 63 bytes and a NUL */

@@ -74,20 +74,18 @@ static inline int hidden(const struct pmpt_space *space, uint64_t va)
 	return space_hidden(space, va_bits(va), va_bits(va) + 1);
 }
 
-/* Walk to the entry that ends it: a leaf, or one that is not present.  rights: out, W, U and not NX
- * of every level, and'ed. */
+/* Walk to the entry that ends it: a leaf, or one that is not present.  above: out, see above_add. */
 static inline int walk(const struct pmpt_space *space, uint64_t va, uint64_t *out,
-		       unsigned *out_level, uint64_t *rights)
+		       unsigned *out_level, uint64_t *above)
 {
 	const pm_word *table = space->root;
 	uint64_t entry;
 
-	*rights = ~(uint64_t)0;
+	*above = ABOVE_ALL;
 	*out_level = 1;
 #pragma GCC unroll 3
 	for (unsigned level = 4; level > 1; level--) {
 		entry = word_load(&table[level_index(va, level)]);
-		*rights &= entry ^ ENTRY_NX;
 		if (unlikely(!entry_is_table(entry, level))) {
 			*out = entry;
 			*out_level = level;
@@ -95,16 +93,24 @@ static inline int walk(const struct pmpt_space *space, uint64_t va, uint64_t *ou
 		}
 		if (outside(space, entry))
 			return corrupt(space, table, level, va, entry);
+		*above = above_add(*above, entry);
 		table = table_at(space, entry);
 	}
 	*out = word_load(&table[level_index(va, 1)]);
-	*rights &= *out ^ ENTRY_NX;
 	return 0;
+}
+
+int space_look(const struct pmpt_space *space, uint64_t va, uint64_t *entry, unsigned *level)
+{
+	uint64_t rights;
+	int rc = space_slow(space) ? hidden(space, va) : 0;
+
+	return rc ? rc : walk(space, va, entry, level, &rights);
 }
 
 /* The reader section around a walk. */
 static inline int read_entry(const struct pmpt_space *space, uint64_t va, uint64_t *entry,
-			     unsigned *level, uint64_t *rights)
+			     unsigned *level, uint64_t *above)
 {
 	int rc;
 
@@ -113,7 +119,7 @@ static inline int read_entry(const struct pmpt_space *space, uint64_t va, uint64
 	reader_begin();
 	rc = space_slow(space) ? hidden(space, va) : 0;
 	if (likely(!rc))
-		rc = walk(space, va, entry, level, rights);
+		rc = walk(space, va, entry, level, above);
 	reader_end();
 	return rc;
 }
@@ -122,9 +128,9 @@ static inline int read_entry(const struct pmpt_space *space, uint64_t va, uint64
 __attribute__((noinline)) static int lookup_missed(const struct pmpt_space *space, uint64_t va,
 						   uint64_t *out)
 {
-	uint64_t entry = 0, rights = 0;
+	uint64_t entry = 0, above = 0;
 	unsigned level = 1;
-	int rc = read_entry(space, va, &entry, &level, &rights);
+	int rc = read_entry(space, va, &entry, &level, &above);
 
 	if (rc)
 		return rc;
@@ -164,6 +170,16 @@ int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *out)
 		return PMPT_E_NOT_MAPPED;
 	*out = entry;
 	return 0;
+}
+
+/* No leaf maps va: why. */
+__attribute__((cold)) static int not_mapped(int rc, uint64_t va, uint64_t entry)
+{
+	if (entry_is_demand(entry))
+		return error_set(rc, "%#lx is demand-zero: no page is there yet", va);
+	if (entry_is_reservation(entry))
+		return error_set(rc, "%#lx is not in memory: entry %#lx", va, entry);
+	return error_set(rc, "%#lx is not mapped", va);
 }
 
 /* Find the entry over va and fetch it; NULL: the cache does not know. */
@@ -225,15 +241,15 @@ int pmpt_lookup_batch(const pmpt_space *space, const uint64_t *va, size_t n, uin
 
 int pmpt_query(const pmpt_space *space, uint64_t va, struct pmpt_mapping *mapping)
 {
-	uint64_t entry = 0, rights = 0;
+	uint64_t entry = 0, above = 0;
 	unsigned level = 1;
-	int rc = read_entry(space, va, &entry, &level, &rights);
+	int rc = read_entry(space, va, &entry, &level, &above);
 
 	if (rc)
 		return rc;
 	if (!entry_is_leaf(entry, level))
-		return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped", va);
-	leaf_decode(entry, level, va, mapping);
+		return not_mapped(PMPT_E_NOT_MAPPED, va, entry);
+	leaf_decode(entry, above, level, va, mapping);
 	return 0;
 }
 
@@ -253,28 +269,31 @@ int pmpt_tx_query(pmpt_tx *tx, const pmpt_space *space, uint64_t va, struct pmpt
 	if (rc)
 		return rc;
 	if (!entry_is_leaf(entry, p.level))
-		return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped", va);
-	leaf_decode(entry, p.level, va, mapping);
+		return not_mapped(PMPT_E_NOT_MAPPED, va, entry);
+	leaf_decode(entry, p.above, p.level, va, mapping);
 	return 0;
 }
 
 int pmpt_access(const pmpt_space *space, uint64_t va, unsigned access)
 {
-	uint64_t entry = 0, all = 0;
+	uint64_t entry = 0, above = 0, all;
 	unsigned level = 1;
 	int rc;
 
 	if (access & ~PMPT_PROT_MASK || !access)
 		return error_set(-EINVAL, "access %#x: any of PMPT_R, PMPT_W, PMPT_X, PMPT_U",
 				 access);
-	rc = read_entry(space, va, &entry, &level, &all);
+	rc = read_entry(space, va, &entry, &level, &above);
 	if (rc)
 		return rc;
+	all = above_add(above, entry);
 	if (!entry_is_leaf(entry, level))
-		return error_set(PMPT_E_DENIED_READ, "%#lx is not mapped", va);
-	if (access & PMPT_W && !(all & ENTRY_W))
-		return error_set(PMPT_E_DENIED_WRITE, "%#lx is not writable", va);
-	if (access & PMPT_X && !(all & ENTRY_NX))
+		return not_mapped(PMPT_E_DENIED_READ, va, entry);
+	if (access & PMPT_W && (all & (ENTRY_W | ENTRY_COW)) != ENTRY_W)
+		return error_set(PMPT_E_DENIED_WRITE, "%#lx is %s", va,
+				 all & ENTRY_W ? "copied on write, and was not written yet"
+					       : "not writable");
+	if (access & PMPT_X && all & ENTRY_NX)
 		return error_set(PMPT_E_DENIED_EXEC, "%#lx is not executable", va);
 	if (access & PMPT_U && !(all & ENTRY_U))
 		return error_set(PMPT_E_DENIED_USER, "%#lx is not for user mode", va);
@@ -283,10 +302,11 @@ int pmpt_access(const pmpt_space *space, uint64_t va, unsigned access)
 
 /* ---- walk over a range ----------------------------------------------------------------------- */
 
-/* Leaves of the last table over va, copied in one reader section: fn is called outside of it. */
+/* Pages of the last table over va, copied in one reader section: fn is called outside of it. */
 struct leaves {
 	unsigned n;
-	uint64_t next; /* first address behind them */
+	uint64_t next;  /* first address behind them */
+	uint64_t above; /* of the links above them */
 	struct {
 		uint64_t va, entry;
 		unsigned level;
@@ -301,6 +321,7 @@ static int leaves_collect(const struct pmpt_space *space, uint64_t va, uint64_t 
 
 	l->n = 0;
 	l->next = end;
+	l->above = ABOVE_ALL;
 	for (;; level--) { /* down to the table in which va's entry links no table */
 		uint64_t entry = word_load(&table[level_index(va, level)]);
 
@@ -308,6 +329,7 @@ static int leaves_collect(const struct pmpt_space *space, uint64_t va, uint64_t 
 			break;
 		if (outside(space, entry))
 			return corrupt(space, table, level, va_sign(va), entry);
+		l->above = above_add(l->above, entry);
 		table = table_at(space, entry);
 	}
 	for (unsigned i = level_index(va, level); i < FRAME_WORDS && va < end; i++) {
@@ -315,7 +337,7 @@ static int leaves_collect(const struct pmpt_space *space, uint64_t va, uint64_t 
 
 		if (entry_is_table(entry, level))
 			break;
-		if (entry_is_leaf(entry, level)) {
+		if (entry_is_page(entry, level)) {
 			l->leaf[l->n].va = va;
 			l->leaf[l->n].level = level;
 			l->leaf[l->n++].entry = entry;
@@ -347,7 +369,7 @@ int pmpt_walk(const pmpt_space *space, uint64_t va, uint64_t len_bytes,
 		for (unsigned i = 0; i < l.n && !rc; i++) {
 			struct pmpt_mapping m;
 
-			leaf_decode(l.leaf[i].entry, l.leaf[i].level, l.leaf[i].va, &m);
+			leaf_decode(l.leaf[i].entry, l.above, l.leaf[i].level, l.leaf[i].va, &m);
 			rc = fn(ctx, &m);
 		}
 		if (rc)

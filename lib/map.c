@@ -20,7 +20,7 @@ static unsigned chunk(uint64_t va, uint64_t bytes, unsigned level)
 
 #define MAP_FLAGS                                                                            \
 	(PMPT_PROT_MASK | PMPT_EXT | PMPT_REPLACE | PMPT_ZERO | PMPT_G | PMPT_2M | PMPT_1G | \
-	 PMPT_PWT | PMPT_PCD | PMPT_TAG(15) | PMPT_PKEY(15))
+	 PMPT_PWT | PMPT_PCD | PMPT_DEMAND | PMPT_TAG(15) | PMPT_PKEY(15))
 
 struct map_args {
 	struct pmpt_space *space;
@@ -86,20 +86,57 @@ static int map_over(struct pmpt_tx *tx, const struct map_args *a, const struct p
 	return table_drop_below(tx, old, p->level);
 }
 
+/* One reference more to the n frames of a leaf.  Those that another entry maps are its caller's wish
+ * to have under two addresses, written in place through both; but a page that a fork shares goes on
+ * to be copied by who writes it. */
+static int given_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, uint64_t *leaf)
+{
+	int rc = 0;
+
+	for (uint64_t end = pfn + n; pfn < end && !rc; pfn++) {
+		uint64_t refs;
+
+		rc = tx_count(tx, pfn, 1, DESC_DATA, 1);
+		if (rc)
+			break;
+		if (!frame_counted_live(tx, pfn) && !tx_data(tx, pfn)) /* since it was looked at */
+			return error_set(PMPT_E_CONFLICT,
+					 "frame %#lx was freed by another transaction", pfn);
+		refs = frame_refs(tx, pfn) - 1;
+		if (!refs)
+			continue;
+		if (refs > 1 && !frame_aliased(tx, pfn))
+			*leaf = entry_share(*leaf);
+		rc = pool_feature(tx->pool, SB_FEATURE_SPACES);
+		if (!rc)
+			rc = tx_count(tx, pfn, 1, DESC_DATA | DELTA_ALIASED, 0);
+	}
+	return rc;
+}
+
+static uint64_t map_leaf(const struct map_args *a, uint64_t pfn)
+{
+	return a->flags & PMPT_DEMAND ? leaf_reserve(a->flags) : leaf_make(pfn, a->flags, a->level);
+}
+
 /* Map n pages with frames from pfn on, in the owned table where the path ends. */
 static int map_run(struct pmpt_tx *tx, const struct map_args *a, struct path *p, unsigned n,
 		   uint64_t pfn)
 {
 	uint64_t frames = level_bytes(a->level) >> FRAME_SHIFT;
-	int rc = 0;
+	bool given = a->pfn != PMPT_PFN_ALLOC && !(a->flags & PMPT_EXT),
+	     fresh = a->pfn == PMPT_PFN_ALLOC && !(a->flags & PMPT_DEMAND);
+	int rc = fresh ? tx_count(tx, pfn, n * frames, DESC_DATA, 1) : 0;
 
-	if (!(a->flags & PMPT_EXT))
-		/* before what is replaced is uncounted: the same frame may be in both */
-		rc = tx_count(tx, pfn, n * frames, DESC_DATA, 1);
 	for (unsigned i = 0; i < n && !rc; i++, pfn += frames, p->va += level_bytes(a->level)) {
-		rc = map_over(tx, a, p, table_entry(tx, p));
+		uint64_t leaf = map_leaf(a, pfn);
+
+		if (given) /* before what is replaced is uncounted: it may be the same frame */
+			rc = given_count(tx, pfn, frames, &leaf);
 		if (!rc)
-			rc = table_set(tx, p, leaf_make(pfn, a->flags, a->level));
+			rc = map_over(tx, a, p, table_entry(tx, p));
+		if (!rc)
+			rc = table_set(tx, p, leaf);
 	}
 	return rc;
 }
@@ -156,7 +193,9 @@ static int map_call(struct pmpt_tx *tx, const void *args)
 		rc = map_table(tx, a, va, n > FRAME_WORDS / 2, &p);
 		if (rc)
 			break;
-		if (pfn == PMPT_PFN_ALLOC) {
+		if (a->flags & PMPT_DEMAND) {
+			rc = map_run(tx, a, &p, n, 0);
+		} else if (pfn == PMPT_PFN_ALLOC) {
 			rc = map_alloc(tx, a, &p, n);
 		} else {
 			rc = map_run(tx, a, &p, n, pfn);
@@ -183,10 +222,10 @@ int pmpt_map(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t n_pages, uint
 			-EINVAL,
 			"flags %#x: PMPT_R is needed, at most one of PMPT_2M and PMPT_1G, no unknown bits",
 			flags);
-	if (pfn == PMPT_PFN_ALLOC ? flags & PMPT_EXT : flags & PMPT_ZERO)
+	if (pfn == PMPT_PFN_ALLOC ? flags & PMPT_EXT : flags & (PMPT_ZERO | PMPT_DEMAND))
 		return error_set(
 			-EINVAL,
-			"flags %#x: PMPT_EXT goes with given frames, PMPT_ZERO with allocated ones",
+			"flags %#x: PMPT_EXT goes with given frames, PMPT_ZERO and PMPT_DEMAND with allocated ones",
 			flags);
 	if (n_pages > VA_END / level_bytes(level))
 		return error_set(PMPT_E_ADDRESS, "%lu pages are more than the address space has",
@@ -199,6 +238,10 @@ int pmpt_map(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t n_pages, uint
 		return error_set(PMPT_E_FRAME,
 				 "frames %#lx + %#lx: not aligned to %#lx, or beyond 40 bits", pfn,
 				 n_pages * frames, frames);
+	if (flags & PMPT_DEMAND)
+		rc = pool_feature(space->pool, SB_FEATURE_SPACES);
+	if (rc)
+		return rc;
 	if (tx && n_pages == 1 && level == 1 && (flags & PMPT_EXT) && (flags & PMPT_REPLACE) &&
 	    tx->pool == space->pool) {
 		rc = tx_check(tx);
@@ -237,10 +280,14 @@ static int range_table(struct pmpt_tx *tx, const struct range_args *a, uint64_t 
 	       a->end - va >= level_bytes(stop + 1))
 		stop++;
 	for (;;) {
-		int rc = table_walk_own(tx, a->space, va, stop, p);
+		int rc = whole_tables ? table_walk_drop(tx, a->space, va, a->end, stop, p)
+				      : table_walk_own(tx, a->space, va, stop, p);
 		uint64_t size = level_bytes(p->level);
 
-		if (rc || !entry_is_leaf(table_entry(tx, p), p->level) ||
+		if (!rc && entry_is_segment(table_entry(tx, p), p->level) &&
+		    (va % size || a->end - va < size))
+			return segment_met(va);
+		if (rc || !entry_is_page(table_entry(tx, p), p->level) ||
 		    (!(va % size) && a->end - va >= size))
 			return rc;
 		rc = table_split(tx, p);
@@ -272,10 +319,23 @@ static int unmap_table(struct pmpt_tx *tx, const struct range_args *a, struct pa
 	return rc;
 }
 
+/* Nothing is mapped in [from, va), something at va: the first address of the largest piece in [from, end)
+ * that a single entry spans and va lies in.  What is shared and goes whole needs no copy. */
+static uint64_t piece_of(uint64_t from, uint64_t va, uint64_t end)
+{
+	for (unsigned level = 4; level > 1; level--) {
+		uint64_t first = va & ~(level_bytes(level) - 1);
+
+		if (first >= from && end - first >= level_bytes(level))
+			return first;
+	}
+	return va;
+}
+
 static int unmap_call(struct pmpt_tx *tx, const void *args)
 {
 	const struct range_args *a = args;
-	uint64_t va = a->va;
+	uint64_t va = a->va, from = va;
 	int rc = tx_range(tx, a->space, va, a->end);
 
 	while (va < a->end && !rc) {
@@ -289,6 +349,7 @@ static int unmap_call(struct pmpt_tx *tx, const void *args)
 			va = (va | (level_bytes(p.level) - 1)) + 1;
 			continue;
 		}
+		va = piece_of(from, va, a->end);
 		rc = range_table(tx, a, va, true, &p);
 		if (rc)
 			return rc;
@@ -298,7 +359,7 @@ static int unmap_call(struct pmpt_tx *tx, const void *args)
 			continue;
 		}
 		rc = unmap_table(tx, a, &p);
-		va = p.va;
+		va = from = p.va;
 	}
 	return rc;
 }
@@ -334,10 +395,14 @@ static int protect_call(struct pmpt_tx *tx, const void *args)
 			if (p.va != va && p.level > 1 &&
 			    (entry_is_table(entry, p.level) || end - p.va < level_bytes(p.level)))
 				break; /* go down, or split */
-			if (!entry_is_leaf(entry, p.level))
+			if (entry_is_segment(entry, p.level)) {
+				rc = table_set(tx, &p, leaf_prot(entry, a->prot));
+				continue;
+			}
+			if (!entry_is_page(entry, p.level))
 				return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped",
 						 va_sign(p.va));
-			rc = table_set(tx, &p, leaf_prot(entry, a->prot));
+			rc = table_set(tx, &p, leaf_protect(tx, entry, p.level, a->prot));
 		}
 		va = p.va;
 	}
@@ -362,9 +427,6 @@ int pmpt_protect(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes
 }
 
 /* ---- user words ------------------------------------------------------------------------------ */
-
-/* To a bulk transaction's ranges they lie behind the last address. */
-#define USER_VA VA_END
 
 struct user_args {
 	struct pmpt_space *space;

@@ -3,6 +3,7 @@
  * subtrees are relinked where source, destination and length allow it; counts do not change.
  */
 #include "error.h"
+#include "policy.h"
 #include "table.h"
 
 struct move_args {
@@ -31,7 +32,8 @@ static int move_target(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va
 
 	if (!rc && make)
 		entry = table_entry(tx, p);
-	if (!rc && entry)
+	if (!rc &&
+	    (entry || p->above & ENTRY_SHARED)) /* a segment's pages that are not there, too */
 		rc = error_set(PMPT_E_MAPPED, "%#lx, where pages are to be moved, is mapped",
 			       va_sign(va));
 	return rc;
@@ -43,17 +45,34 @@ static uint64_t hole_bytes(const struct path *p)
 	return level_bytes(p->level) - p->va % level_bytes(p->level);
 }
 
+/* Walk to the owned entry at or above `*level` that is to move from va.  A table moves whole, but not from a
+ * space to one with another policy: a fork may share it, and all who do have one policy. */
+static int move_source(struct pmpt_tx *tx, const struct move_args *a, uint64_t va, unsigned *level,
+		       struct path *from)
+{
+	for (;; --*level) {
+		int rc = table_walk_own(tx, a->from_space, va, *level, from);
+
+		if (rc || policy_of(a->from_space) == policy_of(a->to_space) ||
+		    from->level != *level || !entry_is_table(table_entry(tx, from), *level) ||
+		    entry_is_segment(table_entry(tx, from), *level))
+			return rc;
+	}
+}
+
 /* Move the span of one entry of `level`; *bytes: how much was moved, holes included. */
 static int move_one(struct pmpt_tx *tx, const struct move_args *a, uint64_t done, uint64_t *bytes)
 {
 	unsigned level = move_level(a->from + done, a->to + done, a->len - done);
 	struct path from, to;
 	uint64_t entry;
-	int rc = table_walk_own(tx, a->from_space, a->from + done, level, &from);
+	int rc = move_source(tx, a, a->from + done, &level, &from);
 
 	/* a huge page of which this is a part */
-	while (!rc && from.level > level && (table_entry(tx, &from) & ENTRY_P)) {
-		rc = table_split(tx, &from);
+	while (!rc && from.level > level && table_entry(tx, &from)) {
+		rc = entry_is_segment(table_entry(tx, &from), from.level)
+			     ? segment_met(a->from + done)
+			     : table_split(tx, &from);
 		if (!rc)
 			rc = table_walk_own(tx, a->from_space, a->from + done, level, &from);
 	}
@@ -140,7 +159,7 @@ static int collapse_check(struct pmpt_tx *tx, uint64_t pfn, unsigned level, uint
 static int collapse_call(struct pmpt_tx *tx, const void *args)
 {
 	const struct collapse_args *a = args;
-	struct path p;
+	struct path p, child;
 	uint64_t entry, leaf = 0;
 	int rc = tx_range(tx, a->space, a->va, a->va + level_bytes(a->level));
 
@@ -154,7 +173,13 @@ static int collapse_call(struct pmpt_tx *tx, const void *args)
 	if (p.level != a->level || !entry_is_table(entry, p.level))
 		return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped by %lu-byte pages",
 				 va_sign(a->va), level_bytes(a->level - 1));
-	rc = table_own_below(tx, entry, a->level);
+	if (entry_is_segment(entry, p.level))
+		return segment_met(a->va);
+	rc = table_walk_own(tx, a->space, a->va, a->level - 1, &child); /* its table is to go */
+	if (!rc)
+		entry = table_entry(tx, &p);
+	if (!rc)
+		rc = table_own_below(tx, entry, a->level);
 	if (!rc)
 		rc = collapse_check(tx, entry_pfn(entry), a->level, &leaf);
 	if (!rc)

@@ -4,6 +4,7 @@
  *
  * FORMAT of libpmemobj, layout major 6, little-endian; the heap is in obj_heap.h:
  *   0x0000	8 bytes, OBJ_SIGNATURE with its NUL
+ *   0x0fb8	64 bytes, how often its device shut down uncleanly; zeros: it begins to count anew
  *   0x1000	the layout's name, ours is SB_LAYOUT_NAME
  *   0x1800	u64 offset of the root object, a multiple of 16 inside the heap; 0: not made yet
  */
@@ -13,9 +14,11 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#define OBJ_SIGNATURE "PMEMOBJ"
-#define OBJ_LAYOUT    0x1000
-#define OBJ_ROOT      0x1800
+#define OBJ_SIGNATURE      "PMEMOBJ"
+#define OBJ_SHUTDOWN       0xfb8
+#define OBJ_SHUTDOWN_BYTES 64u
+#define OBJ_LAYOUT         0x1000
+#define OBJ_ROOT           0x1800
 
 /* Only a regular file or a DAX device can hold a pool.  Returns 0; PMPT_E_MEDIUM. */
 int obj_kind_check(const char *path, const struct stat *st);

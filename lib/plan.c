@@ -5,15 +5,13 @@
  *		which replaced another must not find the table empty.  Descriptors last, ascending.
  * INVARIANTS	W3 (deltas become absolute words), F8 (no word in a table that is dropped)
  */
+#include <string.h>
+
 #include "error.h"
 #include "pool.h"
 #include "sort.h"
 #include "tx.h"
 #include "vec.h"
-
-/* A fresh table with more entries than these is streamed, not logged: a stream costs 64 lines and
- * a fence. */
-#define FRESH_WORDS 24
 
 /* ---- the plan as a list of words ------------------------------------------------------------- */
 
@@ -33,12 +31,13 @@ static bool in_dropped_table(struct pmpt_tx *tx, uint64_t where)
 	const struct wal_word *w =
 		desc ? wset_find(&tx->deltas, region_off(tx->pool->rg, desc) | WHERE_DESC) : NULL;
 
-	return w && delta_kind(w) == DESC_TABLE && (int64_t)w->new < 0;
+	return w && delta_kind(w) == DESC_TABLE && (int64_t)w->new < 0 &&
+	       desc_count(word_load(desc)) + w->new == 0;
 }
 
 static int list_words(struct pmpt_tx *tx)
 {
-	int rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->words.n,
+	int rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + tx->words.n,
 			     sizeof(*tx->list));
 
 	for (size_t i = 0; i < tx->words.n && !rc; i++) {
@@ -51,7 +50,7 @@ static int list_words(struct pmpt_tx *tx)
 			/* nobody will read it, and no line is to stand on a frame behind its
 			 * free [F8] */
 			continue;
-		rc = list_add(tx, w->where, w->old, w->new);
+		tx->list[tx->n_list++] = *w;
 	}
 	return rc;
 }
@@ -96,11 +95,24 @@ static uint64_t desc_after(uint64_t home, const struct wal_word *delta)
 {
 	uint64_t count = (uint64_t)((int64_t)desc_count(home) + (int64_t)delta->new);
 	enum desc_kind kind = delta_kind(delta);
+	uint64_t state = delta->old & DELTA_STATE
+				 ? (delta->old >> DELTA_NEW_SHIFT & WX_BOTH) << DESC_WX_SHIFT
+			 : desc_count(home) ? home & DESC_WX
+					    : 0;
 
 	/* free: a table keeps its kind, so that older lines on it are known to aim at a table */
+	if (count == 0 && kind == DESC_SLOT)
+		return home & ~DESC_COUNT;
 	if (count == 0)
 		return kind == DESC_TABLE ? desc_make(DESC_TABLE, 0) : 0;
-	return desc_count(home) ? (home & ~DESC_COUNT) | count : desc_make(kind, count);
+	if (kind == DESC_SLOT && !desc_count(home))
+		return desc_make(kind, count) | delta->old >> DELTA_GEN_SHIFT << DESC_GEN_SHIFT;
+	/* one that is the last has no alias */
+	if (count > 1 && (delta->old & DELTA_ALIASED || (desc_count(home) && home & DESC_ALIASED)))
+		state |= DESC_ALIASED;
+	return (desc_count(home) ? (home & ~(DESC_COUNT | DESC_WX | DESC_ALIASED)) | count
+				 : desc_make(kind, count)) |
+	       state;
 }
 
 /* The frame is no more what it was when it was counted: freed by another transaction, and perhaps in
@@ -117,23 +129,100 @@ static bool delta_stale(struct pmpt_tx *tx, const struct wal_word *delta, uint64
 	if ((delta->old & (DELTA_LIVE | DELTA_GIVEN)) != (DELTA_LIVE | DELTA_GIVEN))
 		return false;
 	pfn = frames_pfn_of_desc(fr, delta->where);
-	return delta->old >> DELTA_FREED_SHIFT !=
+	return (delta->old >> DELTA_FREED_SHIFT & 0xffff) !=
 	       frames_freed(frames_group(fr, pfn), (unsigned)(pfn % GROUP_FRAMES));
 }
 
-/* A delta as an absolute word, by the count as it is now. */
-int desc_word(struct pmpt_tx *tx, const struct wal_word *delta, struct wal_word *out)
+/* What the frame's state was planned by, or what was planned by its state, is not so any more.  A state is
+ * chosen by who has the only mapping; who adds one by a number goes by the state that he found. */
+static bool state_stale(const struct wal_word *delta, uint64_t home)
+{
+	bool state = desc_state(home) == (delta->old >> DELTA_OLD_SHIFT & WX_BOTH);
+
+	if (!rule_on(RULE_WX_STATE))
+		return false;
+	if (delta->old & DELTA_STATE)
+		return !state ||
+		       desc_count(home) != (delta->old >> DELTA_COUNT_SHIFT & DELTA_COUNT_MAX);
+	return (delta->old & (DELTA_LIVE | DELTA_GIVEN)) == (DELTA_LIVE | DELTA_GIVEN) && !state;
+}
+
+static inline int desc_word_now(struct pmpt_tx *tx, const struct wal_word *delta,
+				struct wal_word *out)
 {
 	uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(delta->where)));
 
 	if (delta_stale(tx, delta, home))
 		return error_set(PMPT_E_CONFLICT, "frame %#lx was freed by another transaction",
 				 frames_pfn_of_desc(&tx->pool->frames, delta->where));
+	if (state_stale(delta, home))
+		return error_set(PMPT_E_CONFLICT,
+				 "another transaction changed how frame %#lx is mapped",
+				 frames_pfn_of_desc(&tx->pool->frames, delta->where));
 	if ((int64_t)desc_count(home) + (int64_t)delta->new > UINT32_MAX)
 		return error_set(PMPT_E_COUNT, "the count of frame %#lx would overflow",
 				 frames_pfn_of_desc(&tx->pool->frames, delta->where));
 	*out = (struct wal_word){ delta->where, home, desc_after(home, delta) };
 	return 0;
+}
+
+int desc_word(struct pmpt_tx *tx, const struct wal_word *delta, struct wal_word *out)
+{
+	return desc_word_now(tx, delta, out);
+}
+
+#define MERGE_RUNS 16 /* ascending runs that are merged, two and two; more are sorted */
+
+/* Merge word[0..a) and word[a..n), each ascending, into `to`. */
+static void merge(const struct wal_word *word, size_t a, size_t n, struct wal_word *to)
+{
+	size_t i = 0, k = a;
+
+	if (k < n && word[n - 1].where < word[0].where) { /* all of the second come first */
+		memcpy(to, word + a, (n - a) * sizeof(*to));
+		memcpy(to + (n - a), word, a * sizeof(*to));
+		return;
+	}
+	while (i < a && k < n)
+		*to++ = word[i].where < word[k].where ? word[i++] : word[k++];
+	memcpy(to, word + i, (a - i) * sizeof(*to));
+	memcpy(to + (a - i), word + k, (n - k) * sizeof(*to));
+}
+
+/* The list's descriptors, which are a few ascending runs, in ascending order: frames that pages leave
+ * and frames that they get.  end: of each run.  Behind the list there is room for them once more. */
+static void desc_merge(struct pmpt_tx *tx, size_t *end, size_t n_runs)
+{
+	size_t n = tx->n_list - tx->list_desc;
+	struct wal_word *from = tx->list + tx->list_desc, *buf = tx->list + tx->n_list, *to = buf;
+
+	for (; n_runs > 1; n_runs = (n_runs + 1) / 2) {
+		struct wal_word *was = from;
+
+		for (size_t i = 0, at = 0; i < n_runs; i += 2) {
+			size_t last = i + 1 < n_runs ? end[i + 1] : end[i];
+
+			merge(from + at, end[i] - at, last - at, to + at);
+			end[i / 2] = at = last;
+		}
+		from = to;
+		to = was;
+	}
+	if (from == buf)
+		memcpy(tx->list + tx->list_desc, buf, n * sizeof(*buf));
+}
+
+static inline void count_word(struct pmpt_tx *tx, const struct wal_word *w)
+{
+	tx->list_freed += desc_count(w->new) < desc_count(w->old);
+	tx->list_used += !desc_count(w->old) && desc_count(w->new);
+}
+
+void list_count(struct pmpt_tx *tx)
+{
+	tx->list_freed = tx->list_used = 0;
+	for (size_t i = tx->list_desc; i < tx->n_list; i++)
+		count_word(tx, &tx->list[i]);
 }
 
 /* The list's descriptors in ascending order. */
@@ -154,32 +243,47 @@ static int desc_sort(struct pmpt_tx *tx)
 	return rc;
 }
 
+/* A frame in use gets another state. */
+static bool delta_flips(const struct wal_word *w)
+{
+	return (w->old & (DELTA_STATE | DELTA_LIVE)) == (DELTA_STATE | DELTA_LIVE) &&
+	       ((w->old >> DELTA_OLD_SHIFT ^ w->old >> DELTA_NEW_SHIFT) & WX_BOTH);
+}
+
 /* Deltas as absolute words, ascending: that is the order of the locks, and makes runs. */
 static int list_deltas(struct pmpt_tx *tx)
 {
 	const struct wset *deltas = &tx->deltas;
-	bool ascending = true;
+	size_t end[MERGE_RUNS + 1], n_runs = 0;
 	int rc;
 
 	tx->list_desc = tx->n_list;
-	rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + deltas->n,
+	rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + 2 * deltas->n,
 			 sizeof(*tx->list));
 	for (size_t i = 0; i < deltas->n && !rc; i++) {
 		const struct wal_word *w = &deltas->word[i];
 
-		if (!w->new && !(w->old & DELTA_GIVEN))
+		if (!w->new && !(w->old & (DELTA_GIVEN | DELTA_STATE)))
 			continue;
-		if (!w->new) { /* nothing to log, if it is still what was counted */
+		if (!w->new &&
+		    !delta_flips(w)) { /* nothing to log, if it is still what was counted */
 			struct wal_word same;
 
 			rc = desc_word(tx, w, &same);
 			continue;
 		}
-		ascending = ascending && (tx->n_list == tx->list_desc ||
-					  tx->list[tx->n_list - 1].where < w->where);
-		rc = desc_word(tx, w, &tx->list[tx->n_list++]);
+		if (n_runs <= MERGE_RUNS &&
+		    (tx->n_list == tx->list_desc || tx->list[tx->n_list - 1].where > w->where))
+			n_runs++; /* a run begins */
+		rc = desc_word_now(tx, w, &tx->list[tx->n_list]);
+		count_word(tx, &tx->list[tx->n_list++]);
+		end[n_runs - 1] = tx->n_list - tx->list_desc;
 	}
-	return rc || ascending ? rc : desc_sort(tx);
+	if (!rc && n_runs > MERGE_RUNS)
+		return desc_sort(tx);
+	if (!rc && n_runs > 1)
+		desc_merge(tx, end, n_runs);
+	return rc;
 }
 
 int commit_plan(struct pmpt_tx *tx, bool deltas)
@@ -187,6 +291,7 @@ int commit_plan(struct pmpt_tx *tx, bool deltas)
 	int rc;
 
 	tx->n_list = 0;
+	tx->list_freed = tx->list_used = 0;
 	rc = list_fresh(tx);
 	if (!rc)
 		rc = list_words(tx);

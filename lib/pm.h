@@ -50,7 +50,7 @@ void pm_init(struct pm *pm, struct pm_medium *medium);
 
 /* Flush the lines of [addr, addr + len): durable after this port's next fence. */
 void pm_flush(struct pm *pm, const void *addr, size_t len);
-/* Write n lines past the cache; dst and src are 64-byte aligned.  Durable after this port's next
+/* Write n lines past the cache; dst is 64-byte aligned, src to words.  Durable after this port's next
  * fence, any words of them before it. */
 void pm_stream(struct pm *pm, void *dst, const void *src, size_t n_lines);
 /* Zero n lines past the cache. */
@@ -120,6 +120,15 @@ static inline void pm_store_entry(struct pm *pm, pm_word *word, uint64_t value)
 	while (!atomic_compare_exchange_weak_explicit(word, &old, entry_merge(old, value),
 						      memory_order_release, memory_order_relaxed))
 		;
+}
+
+/* Clear A in an entry that is `old`; if it is something else by now it stays.  Not logged, durable or
+ * not: as a walker may set it at any time. */
+static inline void pm_clear_accessed(struct pm *pm, pm_word *word, uint64_t old)
+{
+	pm_observe(PM_EV_STORE, pm, word, sizeof(*word), old & ~ENTRY_A, NULL);
+	(void)atomic_compare_exchange_strong_explicit(word, &old, old & ~ENTRY_A,
+						      memory_order_release, memory_order_relaxed);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "error.h"
 #include "rcu.h"
 #include "replay.h"
+#include "space.h"
 #include "table.h"
 
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
@@ -20,6 +21,33 @@ int pool_ours(const struct pmpt_pool *pool)
 {
 	return forked(pool) ? error_set(PMPT_E_FORKED, "the pool was opened by the parent process")
 			    : 0;
+}
+
+static int features_store(struct pmpt_pool *pool, uint64_t set, uint64_t clear)
+{
+	struct wal *wal = &pool->wal;
+	uint64_t was;
+	int rc = 0;
+
+	pthread_mutex_lock(&wal->checkpointer); /* its port is used */
+	was = word_load(&pool->sb->features);
+	pm_store(&wal->pm, &pool->sb->features, (was | set) & ~clear);
+	/* durability: the feature before the first line that makes use of it */
+	rc = pm_persist(&wal->pm, &pool->sb->features, sizeof(pm_word));
+	pthread_mutex_unlock(&wal->checkpointer);
+	return rc;
+}
+
+int pool_feature(struct pmpt_pool *pool, uint64_t feature)
+{
+	return (word_load(&pool->sb->features) & feature) == feature
+		       ? 0
+		       : features_store(pool, feature, 0);
+}
+
+int pool_feature_gone(struct pmpt_pool *pool, uint64_t feature)
+{
+	return word_load(&pool->sb->features) & feature ? features_store(pool, 0, feature) : 0;
 }
 
 int pool_writable(struct pmpt_pool *pool)
@@ -80,6 +108,7 @@ static struct pmpt_pool *pool_new(const struct region *rg, unsigned flags)
 	pool->flags = flags;
 	pthread_mutex_init(&pool->names, NULL);
 	pthread_mutex_init(&pool->grow, NULL);
+	swap_init(pool);
 	return pool;
 }
 
@@ -98,6 +127,7 @@ static void pool_free(struct pmpt_pool *pool)
 		mem_free(&pool->mem, pool->path, strlen(pool->path) + 1);
 	pthread_mutex_destroy(&pool->names);
 	pthread_mutex_destroy(&pool->grow);
+	swap_fini(pool);
 	mem.arena = pool->mem.arena;
 	atomic_init(&mem.bytes, atomic_load(&pool->mem.bytes));
 	mem_free(&mem, pool, sizeof(*pool));
@@ -119,9 +149,12 @@ static int open_parts(struct pmpt_pool *pool)
 		return rc;
 	}
 	pool->space = mem_zalloc(&pool->mem, pool->sb->n_spaces * sizeof(struct pmpt_space *));
-	rc = pool->space ? spaces_resume(pool)
+	rc = pool->space ? swap_open(pool)
 			 : error_set(-ENOMEM, "no memory for %u spaces", pool->sb->n_spaces);
+	if (!rc)
+		rc = spaces_resume(pool);
 	if (rc) {
+		swap_close(pool);
 		frames_close(&pool->frames);
 		wal_close(&pool->wal);
 	}
@@ -163,19 +196,26 @@ static int close_check(struct pmpt_pool *pool)
 		if (pool->space[i])
 			return error_set(PMPT_E_BUSY, "space '%s' is open", pool->space[i]->name);
 	}
+	if (versions_views(&pool->wal.versions))
+		return error_set(PMPT_E_BUSY, "a read view is open");
 	return 0;
 }
 
 int core_close(struct pmpt_pool *pool, bool checkpoint)
 {
-	int rc = close_check(pool);
+	int rc;
 
-	if (rc)
+	swap_pause(pool);
+	rc = close_check(pool);
+	if (rc) {
+		swap_resume(pool);
 		return rc;
+	}
 	pools_remove(pool);
 	pool->frames.no_zeroing = true;
 	if (checkpoint)
 		rc = wal_checkpoint(&pool->wal);
+	swap_close(pool);
 	frames_close(&pool->frames);
 	wal_close(&pool->wal);
 	pool_free(pool);
@@ -326,6 +366,7 @@ static void count_frames(struct pmpt_pool *pool, struct pmpt_stats *s)
 			s->frames_free += !desc_count(d);
 			s->frames_table += desc_count(d) && desc_kind(d) == DESC_TABLE;
 			s->frames_data += desc_count(d) && desc_kind(d) == DESC_DATA;
+			s->frames_reserved += desc_count(d) && desc_kind(d) == DESC_RESERVED;
 		}
 	}
 }
@@ -342,10 +383,7 @@ int pmpt_stats(pmpt_pool *pool, struct pmpt_stats *stats)
 	s.frames = pool_frames(pool, &s.frames_reserved);
 	count_frames(pool, &s);
 	for (uint32_t i = 0; i < pool->sb->n_spaces; i++)
-		s.spaces += (word_load(&((struct space_record *)region_at(pool->rg,
-									  pool->sb->directory))[i]
-						.state) &
-			     0xff) == SPACE_LIVE;
+		s.spaces += record_is(record_at(pool, i), 0);
 	count_log(pool, &s);
 	s.volatile_bytes = atomic_load(&pool->mem.bytes);
 	*stats = s;

@@ -2,10 +2,11 @@
 /* pool -- the core object over a region: log, frames, spaces, transactions.  What holds the region
  * is pool_obj.c's business.
  *
- * LOCKS, in this order	pool.names > a table's owner (try-lock) > a lane > wal.checkpointer > a
+ * LOCKS, in this order	swap.clock > pool.names > a table's owner (try-lock) > a lane > wal.checkpointer > a
  *			group's descriptor lock > frames.lock
  *	pool.names	the directory of spaces and the handles	(mutex)
  *	pool.grow	one extent at a time			(mutex, above a lane)
+ *	versions	table_lock > list_lock, for views	(mutexes, leaves but for each other)
  */
 #ifndef PMPT_POOL_H
 #define PMPT_POOL_H
@@ -13,16 +14,19 @@
 #include "frame.h"
 #include "pools.h"
 #include "pwc.h"
+#include "swap.h"
 #include "tx.h"
 
 /* Ranges of the open bulk transaction that are stored home and not committed: readers get
  * PMPT_E_BUSY.  Replaced, never changed. */
 struct bulk_range {
 	const struct pmpt_space *space;
-	uint64_t va, end; /* half open, 48-bit addresses */
+	uint64_t va, end;                  /* half open, 48-bit addresses */
+	const struct space_record *record; /* of the space, whose handle a view may outlive */
 };
 struct bulk_ranges {
-	size_t n, room; /* ascending by space and va, apart */
+	_Atomic unsigned users; /* the pool, and views that it hides from */
+	size_t n, room;         /* ascending by space and va, apart */
 	struct bulk_range range[];
 };
 
@@ -35,8 +39,12 @@ struct pmpt_space {
 	uint64_t bytes;
 	/* readers must look closer: a bulk transaction is open on it, or this is a forked child */
 	_Atomic bool slow;
-	unsigned refs;          /* pool.names; open transactions hold some */
-	_Atomic uint16_t owner; /* transaction that changes the user words, or 0 */
+	/* open transactions hold some; the last goes, and the first comes, under pool.names */
+	_Atomic unsigned refs;
+	_Atomic uint16_t owner;   /* transaction that changes the user words, or 0 */
+	_Atomic uint16_t forking; /* transaction that forks it, or 0: others keep out */
+	bool snapshot;            /* read-only */
+	_Atomic bool wx;          /* no page of it is writable and executable (policy.h) */
 	char name[PMPT_NAME_MAX + 1];
 	struct pwc pwc;
 };
@@ -49,6 +57,9 @@ struct pmpt_pool {
 	struct frames frames;
 	struct sb *sb;
 	_Atomic(struct bulk_ranges *) bulk_ranges; /* RCU; NULL: none */
+	/* odd: from before a bulk transaction draws its first LSN until all of it is at home, or all
+	 * of it taken back */
+	_Atomic uint64_t bulk_serial;
 	struct pools_entry pools;
 	_Atomic bool forked; /* this is a child: the handle is dead */
 	unsigned flags;
@@ -60,6 +71,7 @@ struct pmpt_pool {
 	_Atomic unsigned ending; /* threads that end and abort what they have open */
 	_Atomic uint64_t aborts, conflicts;
 	struct pmpt_recovery recovery;
+	struct swap swap;
 	/* Take one more extent object: its offset and size.  NULL: the region cannot grow. */
 	int (*take_extent)(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes);
 	void *ctx;
@@ -73,6 +85,11 @@ int core_open(const struct region *rg, unsigned flags, struct pmpt_pool **pool);
 /* checkpoint: false in tests that want to see the log as it stands.  As pmpt_close. */
 int core_close(struct pmpt_pool *pool, bool checkpoint);
 int pool_grow(struct pmpt_pool *pool); /* by one extent.  0; PMPT_E_NO_FRAMES; ... */
+
+/* Entries or records are going to make use of what an older library does not know: the superblock
+ * durably says so first.  0; PMPT_E_IO. */
+int pool_feature(struct pmpt_pool *pool, uint64_t feature);
+int pool_feature_gone(struct pmpt_pool *pool, uint64_t feature); /* nothing makes use of it */
 
 static inline bool forked(const struct pmpt_pool *pool)
 {
@@ -93,7 +110,14 @@ static inline bool space_slow(const struct pmpt_space *space)
  * section.  Returns 0; PMPT_E_BUSY; PMPT_E_FORKED. */
 int space_hidden(const struct pmpt_space *space, uint64_t va, uint64_t end);
 
+/* The entry that ends the walk of va, which is canonical: a page, or nothing.  In a reader section.
+ * Returns 0; PMPT_E_BUSY; PMPT_E_CORRUPT; PMPT_E_FORKED. */
+int space_look(const struct pmpt_space *space, uint64_t va, uint64_t *entry, unsigned *level);
+
 /* space.c */
+/* Open the live space of a record.  wait: for pool.names; else it is only tried.
+ * Returns 0; PMPT_E_NO_SPACE (no message); PMPT_E_BUSY; PMPT_E_CORRUPT; -ENOMEM. */
+int space_open_at(struct pmpt_pool *pool, uint32_t i, bool wait, struct pmpt_space **space);
 void space_hold(struct pmpt_space *space); /* one reference more; pmpt_space_close gives it back */
 /* Finish deletes that were interrupted; what cannot be freed is logged and left for the next open.
  * Returns 0; PMPT_E_IO; PMPT_E_READ_ONLY. */

@@ -136,9 +136,9 @@ int obj_open(const char *path, struct obj_pool *obj)
 /* ---- extents --------------------------------------------------------------------------------- */
 
 /* Make the blocks of [off, off + len) of the file exist. */
-static int blocks_make(const struct obj_pool *obj, uint64_t off, uint64_t len)
+static int blocks_make(int fd, uint64_t off, uint64_t len)
 {
-	int error = obj->fd < 0 ? 0 : posix_fallocate(obj->fd, (off_t)off, (off_t)len);
+	int error = fd < 0 ? 0 : posix_fallocate(fd, (off_t)off, (off_t)len);
 
 	if (error)
 		return error_set(-error, "blocks at offset %#lx, %lu bytes: %s", off, len,
@@ -161,14 +161,15 @@ static int object_make(struct obj_pool *obj, PMEMoid *oid)
 				 rg->bytes);
 	from = place.off - OBJ_OBJECT_BYTES;
 	end = rg->bytes - place.end < FRAME_BYTES ? rg->bytes : place.end + FRAME_BYTES;
-	rc = blocks_make(obj, from, end - from);
+	rc = blocks_make(obj->fd, from, end - from);
 	if (rc)
 		return rc;
 	if (pmemobj_xalloc(obj->pop, oid, place.bytes, 1, 0, NULL, NULL))
 		return error_set(PMPT_E_NO_FRAMES, "no extent of %lu bytes: %.300s", place.bytes,
 				 obj_words(errno));
-	return oid->off == place.off ? 0
-				     : blocks_make(obj, oid->off, pmemobj_alloc_usable_size(*oid));
+	return oid->off == place.off
+		       ? 0
+		       : blocks_make(obj->fd, oid->off, pmemobj_alloc_usable_size(*oid));
 }
 
 /* A crash has left an object there; what is there is trusted only if libpmemobj knows it too. */
@@ -187,7 +188,7 @@ static int object_left(struct obj_pool *obj, uint64_t index, PMEMoid oid)
 			PMPT_E_CORRUPT,
 			"superblock at offset %#lx: extent %lu, not in use, at %#lx: no object of its own",
 			obj->region.sb_off, index, oid.off);
-	return blocks_make(obj, oid.off, pmemobj_alloc_usable_size(oid));
+	return blocks_make(obj->fd, oid.off, pmemobj_alloc_usable_size(oid));
 }
 
 int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes)
@@ -205,6 +206,34 @@ int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes)
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
+/* Blocks of the file that libpmemobj itself may store in. */
+static int meta_blocks_make(int fd, uint64_t bytes)
+{
+	int rc = 0;
+
+	for (uint64_t zone = 0; zone < bytes && !rc; zone += OBJ_ZONE_BYTES) {
+		uint64_t left = bytes - zone;
+
+		rc = blocks_make(fd, zone, left < OBJ_META_BYTES ? left : OBJ_META_BYTES);
+	}
+	return rc;
+}
+
+int obj_blocks_copy(const struct obj_pool *obj, uint64_t n_extents, int fd)
+{
+	const struct region *rg = &obj->region;
+	int rc = meta_blocks_make(fd, rg->bytes);
+
+	for (uint64_t i = 0; i < n_extents && !rc; i++) {
+		PMEMoid oid = *(const PMEMoid *)(const void *)&region_sb(rg)->extent[i];
+		uint64_t from = oid.off - OBJ_OBJECT_BYTES,
+			 end = oid.off + pmemobj_alloc_usable_size(oid) + FRAME_BYTES;
+
+		rc = blocks_make(fd, from, (end < rg->bytes ? end : rg->bytes) - from);
+	}
+	return rc;
+}
+
 /* A new, sparse file of that size; blocks that libpmemobj itself is going to store in exist. */
 static int file_make(const char *path, const struct pmpt_config *config, struct obj_pool *obj)
 {
@@ -216,10 +245,8 @@ static int file_make(const char *path, const struct pmpt_config *config, struct 
 	obj->made = 1;
 	if (ftruncate(obj->fd, (off_t)config->pool_bytes))
 		rc = error_sys(path, "set the size of");
-	for (uint64_t zone = 0; zone < config->pool_bytes && !rc; zone += OBJ_ZONE_BYTES) {
-		uint64_t left = config->pool_bytes - zone;
-
-		rc = blocks_make(obj, zone, left < OBJ_META_BYTES ? left : OBJ_META_BYTES);
+	if (!rc) {
+		rc = meta_blocks_make(obj->fd, config->pool_bytes);
 		if (rc)
 			(void)error_in(rc, path);
 	}
@@ -244,14 +271,12 @@ static int part_remove(void *ctx, unsigned i, const char *part)
 	return 0;
 }
 
-/* The name of a new file survives a power failure when its directory is durable. */
-static int name_sync(void *ctx, unsigned i, const char *file)
+int obj_name_sync(const char *file)
 {
 	char dir[PATH_MAX];
 	const char *slash = strrchr(file, '/');
 	int fd, rc = 0;
 
-	(void)ctx, (void)i;
 	if (snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - file) + 1 : 1,
 		     slash ? file : ".") >= (int)sizeof(dir))
 		return error_set(-ENAMETOOLONG, "%s: the name is too long", file);
@@ -261,6 +286,12 @@ static int name_sync(void *ctx, unsigned i, const char *file)
 	if (fd >= 0)
 		(void)close(fd);
 	return rc;
+}
+
+static int name_sync(void *ctx, unsigned i, const char *part)
+{
+	(void)ctx, (void)i;
+	return obj_name_sync(part);
 }
 
 /* whole: with all its blocks.  The setting is libpmemobj's for the whole process; it is as before
@@ -299,7 +330,7 @@ int obj_create(const char *path, const struct pmpt_config *config, struct obj_po
 		rc = error_set(PMPT_E_MEDIUM, "%s: %lu bytes, at least %llu are expected", path,
 			       obj->region.bytes, PMPT_POOL_MIN_BYTES);
 	if (!rc)
-		rc = set ? set_parts(path, name_sync, NULL) : name_sync(NULL, 0, path);
+		rc = set ? set_parts(path, name_sync, NULL) : obj_name_sync(path);
 	if (rc)
 		obj_discard(path, obj);
 	return rc;

@@ -43,4 +43,11 @@ void obj_close(struct obj_pool *obj);
  * (the superblock names what is no object). */
 int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes);
 
+/* In fd, a copy of a single file: the same blocks exist, those of its first n_extents extents.
+ * Returns 0; -ENOSPC ... */
+int obj_blocks_copy(const struct obj_pool *obj, uint64_t n_extents, int fd);
+/* The name of a new file survives a power failure: its directory is durable on 0.  Or a negated
+ * errno. */
+int obj_name_sync(const char *file);
+
 #endif

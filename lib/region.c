@@ -136,6 +136,7 @@ int region_format(struct region *rg, const struct region_shape *shape, uint64_t 
 	sb->crc = crc32c(~0u, sb, offsetof(struct sb, crc));
 	atomic_init(&sb->lsn_limit, 1);
 	atomic_init(&sb->n_extents, 1);
+	atomic_init(&sb->features, SB_FEATURE_ALIASES);
 	/* lanes are not zeroed: the salt makes what is there no lines */
 	format_zero(rg, &pm, sb->directory, directory_frames(shape));
 	/* durability: the directory before the superblock says that this is a pool */
@@ -283,6 +284,12 @@ int region_check(const struct region *rg)
 			PMPT_E_VERSION,
 			"superblock at offset %#lx: features %#x that forbid writing, this library knows %#x",
 			rg->sb_off, sb->ro_compat, SB_RO_COMPAT_KNOWN);
+	if (word_load(&sb->features) & ~SB_FEATURES_KNOWN)
+		return error_set(
+			PMPT_E_VERSION,
+			"superblock at offset %#lx: features %#lx are in use, this library knows %#lx",
+			rg->sb_off + offsetof(struct sb, features), word_load(&sb->features),
+			SB_FEATURES_KNOWN);
 	if (sb->pool_bytes > rg->bytes)
 		return error_set(PMPT_E_TRUNCATED,
 				 "the file has %#lx bytes, its superblock says %#lx", rg->bytes,

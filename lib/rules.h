@@ -35,9 +35,17 @@ enum rule {
 	RULE_CRC_SALT,             /* the CRC covers the pool's salt */
 	RULE_F1_CONTENT,           /* a fresh table is durable before its link is streamed */
 	RULE_F2_TABLE_WAIT,        /* a freed table waits for a durable checkpoint */
-	RULE_F2_BULK_WAIT, /* what a bulk transaction freed or gave back waits for its end */
-	RULE_F4_LOGGED,    /* counts change in the transaction, with the entries */
-	RULE_F8_EXCLUDE,   /* freeing a table excludes writers below it */
+	RULE_F2_BULK_WAIT,  /* what a bulk transaction freed or gave back waits for its end */
+	RULE_F4_LOGGED,     /* counts change in the transaction, with the entries */
+	RULE_F6_SHARE,      /* what two tables hold loses W in both */
+	RULE_F6_FORK_WAITS, /* a fork waits for the transactions in its parent */
+	RULE_F8_EXCLUDE,    /* freeing a table excludes writers below it */
+	RULE_VIEW_SAVE,     /* old values are noted for open views before home words are stored */
+	RULE_VIEW_WAIT,     /* a view's open waits for what has drawn its LSN and is not at home */
+	RULE_VIEW_FRAMES,   /* frames that an open view may see are not used again */
+	RULE_S1_SYNC,       /* a slot is durable in the swap file before an entry refers to it */
+	RULE_S2_RESERVE,    /* a slot that is written is no other's */
+	RULE_WX_STATE,      /* a frame's state and count are checked under the lock: policy.h P2 */
 	RULES
 };
 

@@ -172,14 +172,19 @@ int pmpt_begin(pmpt_pool *pool, unsigned flags, pmpt_tx **out)
 	return 0;
 }
 
+bool tx_is_mine(const struct pmpt_tx *tx)
+{
+	return atomic_load_explicit(&((struct pmpt_tx *)tx)->thread, memory_order_relaxed) ==
+	       &this_thread;
+}
+
 int tx_check(const struct pmpt_tx *tx)
 {
 	if (forked(tx->pool))
 		return error_set(PMPT_E_FORKED, "the transaction was begun by the parent process");
 	if (!tx_is_open(tx))
 		return error_set(PMPT_E_TX_STATE, "the transaction has ended");
-	if (atomic_load_explicit(&((struct pmpt_tx *)tx)->thread, memory_order_relaxed) !=
-	    &this_thread)
+	if (!tx_is_mine(tx))
 		return error_set(PMPT_E_TX_STATE, "the transaction was begun by another thread");
 	return 0;
 }

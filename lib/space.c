@@ -12,19 +12,15 @@
 #include <string.h>
 
 #include "error.h"
+#include "space.h"
 #include "table.h"
 
-static struct space_record *record_at(const struct pmpt_pool *pool, uint32_t i)
+struct space_record *record_at(const struct pmpt_pool *pool, uint32_t i)
 {
 	return (struct space_record *)region_at(pool->rg, pool->sb->directory) + i;
 }
 
-static enum space_state record_state(const struct space_record *r)
-{
-	return (enum space_state)(word_load(&r->state) & 0xff);
-}
-
-static void record_name(const struct space_record *r, char name[PMPT_NAME_MAX + 1])
+void record_name(const struct space_record *r, char name[PMPT_NAME_MAX + 1])
 {
 	uint64_t word[8];
 
@@ -62,7 +58,7 @@ static size_t utf8_char(const unsigned char *s, size_t left)
 	return n;
 }
 
-static int name_check(const char *name)
+int name_check(const char *name)
 {
 	size_t len = name ? strnlen(name, PMPT_NAME_MAX + 1) : 0;
 
@@ -82,14 +78,13 @@ static int name_check(const char *name)
 	return 0;
 }
 
-/* Index of the live space of that name, or n_spaces. */
-static uint32_t find(const struct pmpt_pool *pool, const char *name)
+uint32_t record_find(const struct pmpt_pool *pool, const char *name, uint64_t flags)
 {
 	char other[PMPT_NAME_MAX + 1];
 	uint32_t i;
 
 	for (i = 0; i < pool->sb->n_spaces; i++) {
-		if (record_state(record_at(pool, i)) != SPACE_LIVE)
+		if (!record_is(record_at(pool, i), flags))
 			continue;
 		record_name(record_at(pool, i), other);
 		if (!strcmp(other, name))
@@ -98,7 +93,7 @@ static uint32_t find(const struct pmpt_pool *pool, const char *name)
 	return i;
 }
 
-static int set_name(struct pmpt_tx *tx, struct space_record *r, const char *name)
+int record_set_name(struct pmpt_tx *tx, struct space_record *r, const char *name)
 {
 	uint64_t word[8] = { 0 };
 	int rc = 0;
@@ -109,7 +104,7 @@ static int set_name(struct pmpt_tx *tx, struct space_record *r, const char *name
 	return rc;
 }
 
-static int set_word(struct pmpt_tx *tx, pm_word *word, uint64_t value)
+int record_set(struct pmpt_tx *tx, pm_word *word, uint64_t value)
 {
 	return tx_set_word(tx, region_off(tx->pool->rg, word) | WHERE_DIR, value);
 }
@@ -147,6 +142,8 @@ static int handle_open_in(struct pmpt_pool *pool, uint32_t i, struct pmpt_space 
 	space->base = pool->rg->base;
 	space->bytes = pool->rg->bytes;
 	space->refs = 1;
+	space->snapshot = record_state(r) == SPACE_LIVE && word_load(&r->state) & RECORD_SNAPSHOT;
+	atomic_init(&space->wx, record_state(r) == SPACE_LIVE && word_load(&r->state) & RECORD_WX);
 	record_name(r, space->name);
 	pool->space[i] = space;
 	*out = space;
@@ -169,8 +166,7 @@ static void handle_free(struct pmpt_pool *pool, struct pmpt_space *space)
 	mem_free(&pool->mem, space, sizeof(*space));
 }
 
-/* pool.names is held. */
-static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
+int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
 {
 	struct pmpt_space *made = pool->space[i] ? NULL : handle_make(pool);
 	int rc = pool->space[i] || made ? handle_open_in(pool, i, &made, out) : -ENOMEM;
@@ -179,7 +175,7 @@ static int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
 	return rc;
 }
 
-static void handle_close(struct pmpt_space *space)
+void handle_close(struct pmpt_space *space)
 {
 	struct pmpt_pool *pool = space->pool;
 
@@ -199,18 +195,30 @@ int pmpt_space_open(pmpt_pool *pool, const char *name, pmpt_space **space)
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&pool->names);
-	i = find(pool, name);
+	i = record_find(pool, name, 0);
 	rc = i < pool->sb->n_spaces ? handle_open(pool, i, space)
 				    : error_set(PMPT_E_NO_SPACE, "no space '%s'", name);
 	pthread_mutex_unlock(&pool->names);
 	return rc;
 }
 
+/* Give back a reference that is not the last. */
+static bool close_one(struct pmpt_space *space)
+{
+	unsigned refs = atomic_load_explicit(&space->refs, memory_order_relaxed);
+
+	while (refs > 1) {
+		if (atomic_compare_exchange_weak(&space->refs, &refs, refs - 1))
+			return true;
+	}
+	return false;
+}
+
 void pmpt_space_close(pmpt_space *space)
 {
 	struct pmpt_pool *pool;
 
-	if (!space || forked(space->pool))
+	if (!space || forked(space->pool) || close_one(space))
 		return;
 	pool = space->pool;
 	pthread_mutex_lock(&pool->names);
@@ -218,11 +226,24 @@ void pmpt_space_close(pmpt_space *space)
 	pthread_mutex_unlock(&pool->names);
 }
 
+int space_open_at(struct pmpt_pool *pool, uint32_t i, bool wait, struct pmpt_space **space)
+{
+	int rc;
+
+	if (wait)
+		pthread_mutex_lock(&pool->names);
+	else if (pthread_mutex_trylock(&pool->names))
+		return error_set(PMPT_E_BUSY, "the directory of spaces is locked");
+	rc = record_is(record_at(pool, i), 0) || record_is(record_at(pool, i), RECORD_SEGMENT)
+		     ? handle_open(pool, i, space)
+		     : PMPT_E_NO_SPACE;
+	pthread_mutex_unlock(&pool->names);
+	return rc;
+}
+
 void space_hold(struct pmpt_space *space)
 {
-	pthread_mutex_lock(&space->pool->names);
-	space->refs++;
-	pthread_mutex_unlock(&space->pool->names);
+	atomic_fetch_add_explicit(&space->refs, 1, memory_order_relaxed);
 }
 
 const char *pmpt_space_name(const pmpt_space *space) { return space->name; }
@@ -237,7 +258,7 @@ int pmpt_space_list(pmpt_pool *pool, int (*fn)(void *ctx, const char *name), voi
 		bool live;
 
 		pthread_mutex_lock(&pool->names);
-		live = record_state(record_at(pool, i)) == SPACE_LIVE;
+		live = record_is(record_at(pool, i), 0);
 		record_name(record_at(pool, i), name);
 		pthread_mutex_unlock(&pool->names);
 		if (live)
@@ -248,12 +269,6 @@ int pmpt_space_list(pmpt_pool *pool, int (*fn)(void *ctx, const char *name), voi
 
 /* ---- create and rename ----------------------------------------------------------------------- */
 
-struct record_args {
-	struct space_record *record;
-	const char *name;
-	struct pmpt_space *space;
-};
-
 static int create_call(struct pmpt_tx *tx, const void *args)
 {
 	const struct record_args *a = args;
@@ -261,51 +276,71 @@ static int create_call(struct pmpt_tx *tx, const void *args)
 	int rc = tx_fresh_table(tx, false, &pfn);
 
 	if (!rc)
-		rc = set_word(tx, &a->record->state, SPACE_LIVE);
+		rc = record_set(tx, &a->record->state, SPACE_LIVE);
 	if (!rc)
-		rc = set_word(tx, &a->record->root, pfn << FRAME_SHIFT);
+		rc = record_set(tx, &a->record->root, pfn << FRAME_SHIFT);
 	for (unsigned i = 0; i < PMPT_USER_WORDS && !rc; i++)
-		rc = set_word(tx, &a->record->user[i], 0);
-	return rc ? rc : set_name(tx, a->record, a->name);
+		rc = record_set(tx, &a->record->user[i], 0);
+	return rc ? rc : record_set_name(tx, a->record, a->name);
 }
 
-int pmpt_space_create(pmpt_pool *pool, const char *name, pmpt_space **space)
+static int record_try(struct pmpt_pool *pool, tx_fn *fn, struct record_args *a, pmpt_space **space)
 {
-	struct pmpt_space *made;
+	struct pmpt_space *made = handle_make(pool); /* first: once the space is there, nothing may
+						      * fail */
 	uint32_t i = 0;
-	int rc = name_check(name);
+	int rc = 0;
 
-	if (!rc)
-		rc = pool_writable(pool);
-	if (rc)
-		return rc;
-	made = handle_make(pool); /* first: once the space is there, nothing may fail */
 	if (!made)
 		return -ENOMEM;
 	pthread_mutex_lock(&pool->names);
-	if (find(pool, name) < pool->sb->n_spaces) {
-		rc = error_set(PMPT_E_EXISTS, "a space '%s' exists", name);
+	if (record_find(pool, a->name, a->flags) < pool->sb->n_spaces) {
+		rc = error_set(PMPT_E_EXISTS, "a %s '%s' exists", record_kind(a->flags), a->name);
 	} else {
 		while (i < pool->sb->n_spaces && record_state(record_at(pool, i)) != SPACE_FREE)
 			i++;
 		if (i == pool->sb->n_spaces)
-			rc = error_set(PMPT_E_SPACES_FULL, "the pool has its %u spaces", i);
+			rc = error_set(PMPT_E_SPACES_FULL,
+				       "the pool has its %u spaces and segments", i);
 	}
+	a->record = record_at(pool, i);
 	if (!rc)
-		rc = tx_run(pool, NULL, create_call,
-			    &(struct record_args){ .record = record_at(pool, i), .name = name });
-	if (!rc)
+		rc = tx_run(pool, a->tx, fn, a);
+	if (!rc && a->tx)
+		rc = pmpt_commit(a->tx, NULL);
+	if (!rc && space)
 		rc = handle_open_in(pool, i, &made, space);
 	pthread_mutex_unlock(&pool->names);
 	handle_free(pool, made);
 	return rc;
 }
 
+int record_add(struct pmpt_pool *pool, tx_fn *fn, struct record_args *a, pmpt_space **space)
+{
+	/* pages cannot go out while the directory is locked */
+	for (unsigned tries = 0;; tries++) {
+		int rc = record_try(pool, fn, a, space);
+
+		if (rc != PMPT_E_NO_FRAMES || tries == 4 || !swap_make_room(pool, 1))
+			return rc;
+	}
+}
+
+int pmpt_space_create(pmpt_pool *pool, const char *name, pmpt_space **space)
+{
+	int rc = name_check(name);
+
+	if (!rc)
+		rc = pool_writable(pool);
+	return rc ? rc
+		  : record_add(pool, create_call, &(struct record_args){ .name = name }, space);
+}
+
 static int rename_call(struct pmpt_tx *tx, const void *args)
 {
 	const struct record_args *a = args;
 
-	return set_name(tx, a->record, a->name);
+	return record_set_name(tx, a->record, a->name);
 }
 
 int pmpt_space_rename(pmpt_pool *pool, const char *from, const char *to)
@@ -320,10 +355,10 @@ int pmpt_space_rename(pmpt_pool *pool, const char *from, const char *to)
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&pool->names);
-	i = find(pool, from);
+	i = record_find(pool, from, 0);
 	if (i == pool->sb->n_spaces)
 		rc = error_set(PMPT_E_NO_SPACE, "no space '%s'", from);
-	else if (find(pool, to) < pool->sb->n_spaces)
+	else if (record_find(pool, to, 0) < pool->sb->n_spaces)
 		rc = error_set(PMPT_E_EXISTS, "a space '%s' exists", to);
 	if (!rc)
 		rc = tx_run(pool, NULL, rename_call,
@@ -339,9 +374,9 @@ int pmpt_space_rename(pmpt_pool *pool, const char *from, const char *to)
 static int delete_call(struct pmpt_tx *tx, const void *args)
 {
 	const struct record_args *a = args;
-	int rc = set_word(tx, &a->record->state, SPACE_DELETING);
+	int rc = record_set(tx, &a->record->state, SPACE_DELETING);
 
-	return rc ? rc : set_name(tx, a->record, "");
+	return rc ? rc : record_set_name(tx, a->record, "");
 }
 
 /* The space is empty: its PML4 and its record go. */
@@ -353,8 +388,8 @@ static int forget_call(struct pmpt_tx *tx, const void *args)
 	if (!rc)
 		rc = tx_drop_table(tx, a->space->root_pfn);
 	if (!rc)
-		rc = set_word(tx, &a->record->state, SPACE_FREE);
-	return rc ? rc : set_word(tx, &a->record->root, 0);
+		rc = record_set(tx, &a->record->state, SPACE_FREE);
+	return rc ? rc : record_set(tx, &a->record->root, 0);
 }
 
 /* The first thing that is mapped at or above *va, which goes to its address; false: nothing is.
@@ -369,7 +404,7 @@ static bool first_mapped(const struct pmpt_space *space, uint64_t *va, const pm_
 		for (*level = 4;; --*level) {
 			*at = &table[level_index(*va, *level)];
 			entry = word_load(*at);
-			if (!entry_is_table(entry, *level) ||
+			if (!entry_is_table(entry, *level) || entry_is_segment(entry, *level) ||
 			    entry_pfn(entry) >= space->pool->rg->bytes >> FRAME_SHIFT)
 				break; /* damaged: the unmap will say so */
 			table = region_at(space->pool->rg, entry & ENTRY_PFN);
@@ -381,9 +416,13 @@ static bool first_mapped(const struct pmpt_space *space, uint64_t *va, const pm_
 	return false;
 }
 
+#define DELETE_TRIES \
+	1000 /* of a call that tries a few times itself: writers in relatives own what is shared */
+
 /* Unmap all in transactions that fit in the log, and around damage down to the one entry. */
 static int unmap_all(struct pmpt_space *space)
 {
+	unsigned tries = 0;
 	uint64_t step = level_bytes(4), va = 0;
 	const pm_word *at = NULL;
 	unsigned level = 1;
@@ -394,6 +433,8 @@ static int unmap_all(struct pmpt_space *space)
 
 		va &= ~(step - 1);
 		rc = pmpt_unmap(NULL, space, va_sign(va), step);
+		if (rc == PMPT_E_CONFLICT && ++tries < DELETE_TRIES)
+			continue;
 		if (rc == PMPT_E_TX_TOO_LARGE && step > FRAME_BYTES) {
 			step /= 512;
 		} else if (rc == PMPT_E_FRAME || rc == PMPT_E_CORRUPT) {
@@ -432,7 +473,7 @@ static int delete_rest(struct pmpt_space *space)
 	return rc;
 }
 
-int pmpt_space_delete(pmpt_pool *pool, const char *name)
+int record_delete(struct pmpt_pool *pool, const char *name, uint64_t flags)
 {
 	struct pmpt_space *space = NULL;
 	uint32_t i;
@@ -442,22 +483,29 @@ int pmpt_space_delete(pmpt_pool *pool, const char *name)
 		rc = pool_writable(pool);
 	if (rc)
 		return rc;
+	pthread_mutex_lock(&pool->swap.clock); /* whose handles are not the user's */
 	pthread_mutex_lock(&pool->names);
-	i = find(pool, name);
+	i = record_find(pool, name, flags);
 	if (i == pool->sb->n_spaces)
-		rc = error_set(PMPT_E_NO_SPACE, "no space '%s'", name);
+		rc = error_set(flags ? PMPT_E_SEGMENT : PMPT_E_NO_SPACE, "no %s '%s'",
+			       record_kind(flags), name);
 	else if (pool->space[i])
-		rc = error_set(PMPT_E_BUSY, "space '%s' is open", name);
+		rc = error_set(PMPT_E_BUSY, "%s '%s' is open", record_kind(flags), name);
 	if (!rc)
 		rc = handle_open(pool, i, &space);
+	if (!rc)
+		space->snapshot = false; /* its tables may go */
 	if (!rc)
 		rc = tx_run(pool, NULL, delete_call,
 			    &(struct record_args){ .record = space->record });
 	if (rc && space)
 		handle_close(space);
 	pthread_mutex_unlock(&pool->names);
+	pthread_mutex_unlock(&pool->swap.clock);
 	return rc ? rc : delete_rest(space); /* nobody can open it any more */
 }
+
+int pmpt_space_delete(pmpt_pool *pool, const char *name) { return record_delete(pool, name, 0); }
 
 int spaces_resume(struct pmpt_pool *pool)
 {

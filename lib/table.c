@@ -3,6 +3,7 @@
 #include "table.h"
 
 #include "error.h"
+#include "policy.h"
 #include "rcu.h"
 
 int va_range(uint64_t va, uint64_t len, uint64_t align, uint64_t *first)
@@ -34,16 +35,18 @@ static int link_bad(const struct pmpt_tx *tx, const struct path *p, uint64_t ent
 			 tx->pool->rg->bytes);
 }
 
-/* Walk to the table of level `stop` over va, or to where an entry links no table.  In a reader
- * section: what others unlink meanwhile stays a table as it was [F2].
+/* Walk to the table of level `stop` over va, or to where an entry links no table.  into: also into a
+ * segment's table.  In a reader section: what others unlink meanwhile stays a table as it was [F2].
  * Returns 0 or PMPT_E_CORRUPT. */
-static int walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+static int walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop, bool into,
 		struct path *p)
 {
 	bool planned = tx->upper || tx->n_fresh;
 
 	p->space = space;
 	p->va = va;
+	p->above = ABOVE_ALL;
+	p->cow = 0;
 	p->pfn[4] = space->root_pfn;
 	for (p->level = 4; p->level > stop; p->level--) {
 		uint64_t pfn = p->pfn[p->level], entry;
@@ -54,10 +57,13 @@ static int walk(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsig
 		else
 			entry = word_load((pm_word *)(void *)(space->base + (pfn << FRAME_SHIFT)) +
 					  index);
-		if (!entry_is_table(entry, p->level))
+		if (!entry_is_table(entry, p->level) ||
+		    (entry_is_segment(entry, p->level) && !into))
 			return 0;
 		if (entry_pfn(entry) >= space->bytes >> FRAME_SHIFT)
 			return link_bad(tx, p, entry);
+		p->above = above_add(p->above, entry);
+		p->cow = entry & ENTRY_COW && !p->cow ? p->level : p->cow;
 		p->pfn[p->level - 1] = entry_pfn(entry);
 	}
 	return 0;
@@ -69,7 +75,7 @@ int table_look(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsign
 	int rc;
 
 	reader_begin();
-	rc = walk(tx, space, va, stop, p);
+	rc = walk(tx, space, va, stop, true, p);
 	if (!rc)
 		*entry = table_entry(tx, p);
 	/* what it stored home is not committed: its ranges are another's to ask for later */
@@ -90,6 +96,17 @@ int table_look_hole(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, u
 		       : rc;
 }
 
+int snapshot_met(const struct pmpt_space *space)
+{
+	return error_set(PMPT_E_SNAPSHOT, "'%s' is a snapshot: fork it to change it", space->name);
+}
+
+int segment_met(uint64_t va)
+{
+	return error_set(PMPT_E_SEGMENT, "a segment is mapped at %#lx: whole pieces of 2 MiB of it",
+			 va_sign(va & ~(GROUP_BYTES - 1)));
+}
+
 /* An owned table really is one. */
 static int table_check(struct pmpt_tx *tx, uint64_t pfn)
 {
@@ -106,23 +123,133 @@ static int table_check(struct pmpt_tx *tx, uint64_t pfn)
 		pfn, value, desc ? region_off(tx->pool->rg, desc) : 0);
 }
 
-static int walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
-		    struct path *p)
+/* Own a table that a link of an owned one names. */
+static int own_child(struct pmpt_tx *tx, uint64_t entry)
+{
+	size_t owned = tx->n_own;
+	int rc;
+
+	if (entry_pfn(entry) >= tx->pool->rg->bytes >> FRAME_SHIFT)
+		return error_set(PMPT_E_CORRUPT, "entry %#lx links a table outside the pool",
+				 entry);
+	rc = tx_own(tx, entry_pfn(entry));
+	/* not one of its own making, which has no count yet */
+	return !rc && tx->n_own > owned ? table_check(tx, entry_pfn(entry)) : rc;
+}
+
+int table_copy(struct pmpt_tx *tx, uint64_t pfn, unsigned level, uint64_t *copy)
+{
+	uint64_t entry[FRAME_WORDS], shared[FRAME_WORDS];
+	unsigned used = 0;
+	int rc;
+
+	tx_entries(tx, pfn, 0, FRAME_WORDS, entry);
+	for (unsigned i = 0; i < FRAME_WORDS; i++) {
+		shared[i] = rule_on(RULE_F6_SHARE) ? entry_share(entry[i]) : entry[i];
+		used += entry[i] != 0;
+	}
+	rc = tx_fresh_table(tx, used > FRAME_WORDS / 2, copy);
+	if (!rc)
+		rc = tx_set_entries(tx, *copy, 0, FRAME_WORDS, shared);
+	if (!rc)
+		rc = tx_set_entries(tx, pfn, 0, FRAME_WORDS, shared);
+	return rc ? rc : entries_count(tx, entry, FRAME_WORDS, level, 1);
+}
+
+/* The owned path ends at a COW link: what it links becomes this space's alone. */
+static int unshare_link(struct pmpt_tx *tx, const struct path *p)
+{
+	uint64_t entry = table_entry(tx, p), copy = 0;
+	int rc = own_child(tx, entry);
+
+	if (rc)
+		return rc;
+	if (frame_refs(tx, entry_pfn(entry)) > 1) {
+		rc = table_copy(tx, entry_pfn(entry), p->level - 1, &copy);
+		if (!rc)
+			rc = tx_count(tx, entry_pfn(entry), 1, DESC_TABLE, -1);
+		return rc ? rc : table_set(tx, p, copy << FRAME_SHIFT | ENTRY_LINK);
+	}
+	return table_set(tx, p, entry_unshare(entry));
+}
+
+struct walk_how {
+	unsigned stop;
+	bool into;    /* segments */
+	uint64_t end; /* not 0: what lies in [va, end) is to be dropped */
+};
+
+/* All that the entry at the path's COW level spans is to be dropped. */
+static bool drops_whole(const struct path *p, const struct walk_how *how)
+{
+	uint64_t span = level_bytes(p->cow);
+
+	return how->end && !(p->va % span) && how->end - p->va >= span;
+}
+
+/* Walk and own the table at the end; nothing is owned where a COW link is on the way: p->cow. */
+static int walk_take(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		     bool into, struct path *p)
 {
 	for (;;) {
-		int rc = walk(tx, space, va, stop, p);
+		int rc = walk(tx, space, va, stop, into, p);
 		size_t owned = tx->n_own;
 		struct path again;
 
+		if (!rc && p->cow)
+			return 0;
 		if (!rc)
 			rc = tx_own(tx, p->pfn[p->level]);
+		if (!rc)
+			rc = tx_entered(tx, space);
 		if (rc || tx->n_own == owned) /* ours before: nobody else could unlink it */
 			return rc;
-		rc = walk(tx, space, va, stop, &again);
-		if (!rc && again.level == p->level && again.pfn[p->level] == p->pfn[p->level])
+		rc = walk(tx, space, va, stop, into, &again);
+		if (!rc && again.level == p->level && again.pfn[p->level] == p->pfn[p->level] &&
+		    !again.cow)
 			return table_check(tx, p->pfn[p->level]);
-		/* it was unlinked, or linked deeper, before it was ours */
+		/* it was unlinked, linked deeper, or shared, before it was ours */
 		frames_disown(&tx->pool->frames, tx->own[--tx->n_own]);
+		if (rc)
+			return rc;
+	}
+}
+
+static int walk_section(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+			bool into, struct path *p)
+{
+	int rc;
+
+	reader_begin();
+	rc = walk_take(tx, space, va, stop, into, p);
+	reader_end();
+	return rc;
+}
+
+static int walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va,
+		    const struct walk_how *how, struct path *p)
+{
+	if (space->snapshot)
+		return snapshot_met(space);
+	for (;;) {
+		int rc = tx_enter(tx, space);
+		unsigned cow;
+		bool drop;
+
+		if (!rc)
+			rc = walk_section(tx, space, va, how->stop, how->into, p);
+		if (rc || !p->cow)
+			return rc;
+		cow = p->cow;
+		drop = drops_whole(p, how);
+		rc = walk_section(tx, space, va, cow, false, p);
+		if (rc)
+			return rc;
+		if (p->cow || p->level != cow || !(table_entry(tx, p) & ENTRY_COW))
+			continue; /* another changed it meanwhile */
+		if (drop)
+			return 0;
+		rc = unshare_link(tx, p); /* takes frames: in no reader section */
 		if (rc)
 			return rc;
 	}
@@ -131,12 +258,19 @@ static int walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, u
 int table_walk_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
 		   struct path *p)
 {
-	int rc;
+	return walk_own(tx, space, va, &(struct walk_how){ .stop = stop }, p);
+}
 
-	reader_begin();
-	rc = walk_own(tx, space, va, stop, p);
-	reader_end();
-	return rc;
+int table_walk_into(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned stop,
+		    struct path *p)
+{
+	return walk_own(tx, space, va, &(struct walk_how){ .stop = stop, .into = true }, p);
+}
+
+int table_walk_drop(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t end,
+		    unsigned stop, struct path *p)
+{
+	return walk_own(tx, space, va, &(struct walk_how){ .stop = stop, .end = end }, p);
 }
 
 int table_own_above(struct pmpt_tx *tx, const struct path *p, unsigned level)
@@ -146,9 +280,14 @@ int table_own_above(struct pmpt_tx *tx, const struct path *p, unsigned level)
 
 int table_set(struct pmpt_tx *tx, const struct path *p, uint64_t value)
 {
+	uint64_t old = table_entry(tx, p);
+	int rc = policy_judges(tx->pool) ? policy_entry(tx, p, old, value) : 0;
+
+	if (rc)
+		return rc;
 	tx->upper |= p->level > 1;
-	if (entry_is_table(table_entry(tx, p), p->level)) {
-		int rc = tx_cut(tx, p->space, p->va, p->level);
+	if (entry_is_table(old, p->level) && (old ^ value) & (ENTRY_PFN | ENTRY_P)) {
+		rc = tx_cut(tx, p->space, p->va, p->level);
 
 		if (rc)
 			return rc;
@@ -165,13 +304,17 @@ static int cached_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va,
 	size_t owned = tx->n_own;
 	int rc;
 
-	if (!pwc_find(&space->pwc, va_sign(va), &table))
+	if (!pwc_find_own(&space->pwc, va_sign(va), &table))
 		return 1;
 	*pfn = table >> FRAME_SHIFT;
-	rc = tx_own(tx, *pfn);
+	rc = tx_enter(tx, space);
+	if (!rc)
+		rc = tx_own(tx, *pfn);
+	if (!rc)
+		rc = tx_entered(tx, space);
 	if (rc || tx->n_own == owned)
 		return rc;
-	if (pwc_find(&space->pwc, va_sign(va), &again) && again == table)
+	if (pwc_find_own(&space->pwc, va_sign(va), &again) && again == table)
 		return table_check(tx, *pfn);
 	frames_disown(&tx->pool->frames, tx->own[--tx->n_own]);
 	return 1;
@@ -184,8 +327,9 @@ int table_replace(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uin
 	int rc;
 
 	if (tx->bulk || tx->upper || tx->n_fresh ||
-	    2 * (tx->changes + 1 - tx->measured_changes) + tx->measured_lines >
-		    tx->pool->wal.half_lines)
+	    (tx_lines_max(tx) >= tx->pool->wal.half_lines &&
+	     2 * (tx->changes + 1 - tx->measured_changes) + tx->measured_lines >
+		     tx->pool->wal.half_lines))
 		return 1;
 	rc = cached_own(tx, space, va, &pfn);
 	if (rc == 1) {
@@ -202,6 +346,8 @@ int table_replace(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uin
 	if ((old & (ENTRY_P | ENTRY_EXT)) != (ENTRY_P | ENTRY_EXT) ||
 	    (tx->words.n && wset_find(&tx->words, where)))
 		return 1;
+	if (__builtin_expect(policy_of(space), 0) && entry_wx(leaf) == WX_BOTH)
+		return policy_broken(space, va);
 	tx->changes++;
 	return wset_add(&tx->words, where, old, leaf);
 }
@@ -214,7 +360,9 @@ int table_make(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsign
 	while (!rc && p->level > stop) {
 		uint64_t pfn = 0;
 
-		if (table_entry(tx, p) & ENTRY_P)
+		if (entry_is_segment(table_entry(tx, p), p->level))
+			return segment_met(va);
+		if (table_entry(tx, p))
 			return error_set(PMPT_E_MAPPED, "a huge page maps %#lx", va_sign(va));
 		rc = tx_fresh_table(tx, full && p->level == stop + 1, &pfn);
 		if (!rc)
@@ -227,27 +375,113 @@ int table_make(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsign
 
 /* ---- drop ------------------------------------------------------------------------------------ */
 
+int reservation_count(struct pmpt_tx *tx, uint64_t entry, int delta)
+{
+	if (entry_kind(entry) != KIND_SWAP)
+		return 0;
+	if (entry_pfn(entry) < SLOT_FIRST)
+		return error_set(PMPT_E_CORRUPT, "entry %#lx names no slot of the swap file",
+				 entry);
+	return tx_count(tx, entry_pfn(entry), 1, DESC_SLOT, delta);
+}
+
 int leaf_count(struct pmpt_tx *tx, uint64_t entry, unsigned level, int delta)
 {
-	if (entry & ENTRY_EXT)
+	if (entry_is_reservation(entry))
+		return reservation_count(tx, entry, delta);
+	if (!entry || entry & ENTRY_EXT)
 		return 0;
 	return tx_count(tx, entry_pfn(entry), level_bytes(level) >> FRAME_SHIFT, DESC_DATA, delta);
 }
 
+static const struct wal_word *delta_of(const struct pmpt_tx *tx, const pm_word *desc)
+{
+	return tx->deltas.n ? wset_find(&tx->deltas, region_off(tx->pool->rg, desc) | WHERE_DESC)
+			    : NULL;
+}
+
+uint64_t frame_refs(const struct pmpt_tx *tx, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, pfn);
+	const struct wal_word *delta = desc ? delta_of(tx, desc) : NULL;
+
+	return (desc ? desc_count(word_load(desc)) : 0) + (delta ? delta->new : 0);
+}
+
+bool frame_counted_live(const struct pmpt_tx *tx, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, pfn);
+	const struct wal_word *delta = desc ? delta_of(tx, desc) : NULL;
+
+	return delta && delta->old & DELTA_LIVE;
+}
+
+bool frame_aliased(const struct pmpt_tx *tx, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, pfn);
+	const struct wal_word *delta = desc ? delta_of(tx, desc) : NULL;
+
+	return desc && (word_load(desc) & DESC_ALIASED || (delta && delta->old & DELTA_ALIASED));
+}
+
+unsigned frame_state(const struct pmpt_tx *tx, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, pfn);
+	const struct wal_word *delta = desc ? delta_of(tx, desc) : NULL;
+	uint64_t home = desc ? word_load(desc) : 0;
+
+	if (delta && delta->old & DELTA_STATE)
+		return (unsigned)(delta->old >> DELTA_NEW_SHIFT & WX_BOTH);
+	if (delta) /* the one that the commit checks */
+		return delta->old & DELTA_LIVE ? delta->old >> DELTA_OLD_SHIFT & WX_BOTH : 0;
+	return desc_count(home) ? desc_state(home) : 0;
+}
+
+int entry_count(struct pmpt_tx *tx, uint64_t entry, unsigned level, int delta)
+{
+	if (entry_is_table(entry, level))
+		return tx_count(tx, entry_pfn(entry), 1, DESC_TABLE, delta);
+	return leaf_count(tx, entry, level, delta);
+}
+
+/* A leaf in a frame of the pool, or a link. */
+static bool names_frames(uint64_t entry) { return (entry & (ENTRY_P | ENTRY_EXT)) == ENTRY_P; }
+
+int entries_count(struct pmpt_tx *tx, const uint64_t *entry, unsigned n, unsigned level, int delta)
+{
+	uint64_t kept = delta > 0 ? DELTA_KEPT : 0;
+	int rc = 0;
+
+	for (unsigned i = 0, run; i < n && !rc; i += run) {
+		bool table = entry_is_table(entry[i], level);
+		uint64_t pfn = entry_pfn(entry[i]),
+			 frames = table ? 1 : level_bytes(level) >> FRAME_SHIFT;
+
+		run = 1;
+		if (!names_frames(entry[i])) {
+			rc = leaf_count(tx, entry[i], level, delta);
+			continue;
+		}
+		while (i + run < n && names_frames(entry[i + run]) &&
+		       entry_is_table(entry[i + run], level) == table &&
+		       entry_pfn(entry[i + run]) == pfn + run * frames)
+			run++;
+		rc = tx_count(tx, pfn, run * frames, (table ? DESC_TABLE : DESC_DATA) | kept,
+			      delta);
+	}
+	return rc;
+}
+
 int table_own_below(struct pmpt_tx *tx, uint64_t entry, unsigned level)
 {
-	size_t owned = tx->n_own;
 	int rc;
 
 	if (!entry_is_table(entry, level))
 		return 0;
-	if (entry_pfn(entry) >= tx->pool->rg->bytes >> FRAME_SHIFT)
-		return error_set(PMPT_E_CORRUPT, "entry %#lx links a table outside the pool",
-				 entry);
 	/* excludes writers below [F8] */
-	rc = rule_on(RULE_F8_EXCLUDE) ? tx_own(tx, entry_pfn(entry)) : 0;
-	if (!rc && tx->n_own > owned) /* not one of its own making, which has no count yet */
-		rc = table_check(tx, entry_pfn(entry));
+	rc = rule_on(RULE_F8_EXCLUDE) ? own_child(tx, entry) : 0;
+	if (!rc && frame_refs(tx, entry_pfn(entry)) > 1)
+		return 0; /* all below stays another's */
 	for (unsigned i = 0; level > 2 && i < FRAME_WORDS && !rc; i++)
 		rc = table_own_below(tx, tx_entry(tx, entry_pfn(entry), i), level - 1);
 	return rc;
@@ -258,10 +492,12 @@ static int drop_entry(struct pmpt_tx *tx, uint64_t entry, unsigned level)
 	uint64_t pfn = entry_pfn(entry);
 	int rc = 0;
 
-	if (entry_is_leaf(entry, level))
+	if (entry_is_page(entry, level))
 		return leaf_count(tx, entry, level, -1);
 	if (!entry_is_table(entry, level))
 		return 0;
+	if (frame_refs(tx, pfn) > 1)
+		return tx_count(tx, pfn, 1, DESC_TABLE, -1);
 	for (unsigned i = 0; i < FRAME_WORDS && !rc; i++)
 		rc = drop_entry(tx, tx_entry(tx, pfn, i), level - 1);
 	return rc ? rc : tx_drop_table(tx, pfn);
@@ -305,11 +541,12 @@ int table_split(struct pmpt_tx *tx, const struct path *p)
 	uint64_t entry = table_entry(tx, p), pfn = 0;
 	unsigned level = p->level - 1;
 	uint64_t leaf = level == 1 ? entry & ~ENTRY_PS : entry;
+	uint64_t stride = entry_is_reservation(entry) ? 0 : level_bytes(level);
 	int rc = tx_fresh_table(tx, true, &pfn);
 
 	for (unsigned i = 0; i < FRAME_WORDS && !rc;
 	     i++) /* counts stay: each frame keeps its one reference [F4] */
-		rc = tx_set_entry(tx, pfn, i, leaf + i * level_bytes(level));
+		rc = tx_set_entry(tx, pfn, i, leaf + i * stride);
 	return rc ? rc : table_set(tx, p, pfn << FRAME_SHIFT | ENTRY_LINK);
 }
 
@@ -317,9 +554,31 @@ int table_split(struct pmpt_tx *tx, const struct path *p)
 
 uint64_t leaf_prot(uint64_t entry, unsigned prot)
 {
-	entry &= ~(ENTRY_W | ENTRY_U | ENTRY_NX);
+	entry &= ~(ENTRY_WRITE | ENTRY_U | ENTRY_NX);
 	return entry | (prot & PMPT_W ? ENTRY_W : 0) | (prot & PMPT_U ? ENTRY_U : 0) |
 	       (prot & PMPT_X ? 0 : ENTRY_NX);
+}
+
+/* A frame of the leaf is mapped by another entry, too, and not by its number. */
+static bool leaf_shared(struct pmpt_tx *tx, uint64_t entry, unsigned level)
+{
+	bool shared = false;
+
+	for (uint64_t i = 0; i < level_bytes(level) >> FRAME_SHIFT && !shared; i++)
+		shared = frame_refs(tx, entry_pfn(entry) + i) > 1 &&
+			 !frame_aliased(tx, entry_pfn(entry) + i);
+	return shared;
+}
+
+uint64_t leaf_protect(struct pmpt_tx *tx, uint64_t entry, unsigned level, unsigned prot)
+{
+	uint64_t write = entry & ENTRY_WRITE, leaf = leaf_prot(entry, prot);
+
+	if (!(prot & PMPT_W) || (entry & (ENTRY_EXT | ENTRY_SHARED)))
+		return leaf;
+	if (!write)
+		write = leaf_shared(tx, entry, level) ? ENTRY_COW : ENTRY_W;
+	return (leaf & ~ENTRY_WRITE) | write;
 }
 
 uint64_t leaf_make(uint64_t pfn, unsigned flags, unsigned level)
@@ -334,14 +593,23 @@ uint64_t leaf_make(uint64_t pfn, unsigned flags, unsigned level)
 	return leaf_prot(entry, flags);
 }
 
-void leaf_decode(uint64_t entry, unsigned level, uint64_t va, struct pmpt_mapping *m)
+uint64_t leaf_reserve(unsigned flags)
 {
+	return (leaf_make(0, flags, 1) & ~ENTRY_P) | (uint64_t)KIND_ZERO << ENTRY_KIND_SHIFT;
+}
+
+void leaf_decode(uint64_t entry, uint64_t above, unsigned level, uint64_t va,
+		 struct pmpt_mapping *m)
+{
+	uint64_t all = above_add(above, entry);
 	unsigned flags = PMPT_R;
 
-	flags |= (entry & ENTRY_W ? PMPT_W : 0u) | (entry & ENTRY_U ? PMPT_U : 0u) |
-		 (entry & ENTRY_NX ? 0u : PMPT_X) | (entry & ENTRY_EXT ? PMPT_EXT : 0u) |
+	flags |= (all & ENTRY_W ? PMPT_W : 0u) | (all & ENTRY_U ? PMPT_U : 0u) |
+		 (all & ENTRY_NX ? 0u : PMPT_X) |
+		 ((all & (ENTRY_W | ENTRY_COW)) == (ENTRY_W | ENTRY_COW) ? PMPT_COW : 0u) |
+		 (all & ENTRY_SHARED ? PMPT_SHARED : 0u) | (entry & ENTRY_EXT ? PMPT_EXT : 0u) |
 		 (entry & ENTRY_G ? PMPT_G : 0u) | (entry & ENTRY_PWT ? PMPT_PWT : 0u) |
-		 (entry & ENTRY_PCD ? PMPT_PCD : 0u) |
+		 (entry & ENTRY_PCD ? PMPT_PCD : 0u) | (entry_is_demand(entry) ? PMPT_DEMAND : 0u) |
 		 (level == 2   ? PMPT_2M
 		  : level == 3 ? PMPT_1G
 			       : 0u) |

@@ -4,13 +4,20 @@
 #include "tx.h"
 
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "error.h"
 #include "pool.h"
+#include "table.h"
 #include "vec.h"
 
-#define CONFLICT_TRIES 256   /* of a call that is a transaction of its own */
-#define SPILL_WORDS    16384 /* a bulk transaction's batch */
+#define CONFLICT_TRIES 256 /* of a call that is a transaction of its own */
+/* and where it lacks frames: now that it owns no table, pages of its own can go out */
+#define EVICT_TRIES 4
+#define SPILL_WORDS 16384 /* a bulk transaction's batch */
+#define UNTOUCHED_WORDS \
+	8 /* for each entry so many words are looked through, rather than it searched for */
 
 /* ---- marks and savepoints -------------------------------------------------------------------- */
 
@@ -20,7 +27,7 @@ static struct tx_mark mark_now(const struct pmpt_tx *tx)
 				 tx->n_notes, tx->n_ranges, tx->dropped };
 }
 
-static int note(struct pmpt_tx *tx, enum note_kind kind, size_t index, uint64_t old)
+int tx_note(struct pmpt_tx *tx, enum note_kind kind, size_t index, uint64_t old)
 {
 	int rc = vec_reserve(&tx->pool->mem, &tx->note, &tx->room_notes, tx->n_notes + 1,
 			     sizeof(*tx->note));
@@ -38,6 +45,9 @@ static void note_undo(struct pmpt_tx *tx, const struct note *n)
 		break;
 	case NOTE_DELTA:
 		tx->deltas.word[n->index].new = n->old;
+		break;
+	case NOTE_STATE:
+		tx->deltas.word[n->index].old = n->old;
 		break;
 	case NOTE_SHADOW:
 		tx->fresh[n->index / FRAME_WORDS].shadow[n->index % FRAME_WORDS] = n->old;
@@ -60,6 +70,11 @@ static void rollback(struct pmpt_tx *tx, const struct tx_mark *mark)
 		tx->n_fresh--;
 		frames_disown(&tx->pool->frames, tx->fresh[tx->n_fresh].pfn);
 		mem_free(&tx->pool->mem, tx->fresh[tx->n_fresh].shadow, FRAME_BYTES);
+	}
+	if (tx->n_reserved > mark->reserved && tx->unfenced) {
+		/* order: what was streamed into these frames before what their next owner puts there */
+		(void)pm_fence(&tx->pm);
+		tx->unfenced = false;
 	}
 	while (tx->n_reserved > mark->reserved) {
 		tx->n_reserved--;
@@ -105,14 +120,15 @@ int pmpt_rollback_to(pmpt_tx *tx, uint64_t savepoint)
 
 /* ---- one call -------------------------------------------------------------------------------- */
 
-/* Does the plan still fit in the log?  Measured only when the changes since the last measure could
- * have made it too large. */
+/* Does the plan still fit in the log?  Measured only when it has words enough, and the changes since the
+ * last measure could have made it too large. */
 static int room_check(struct pmpt_tx *tx)
 {
 	size_t room = commit_room(tx);
 	int rc;
 
-	if (tx->measured_lines + 2 * (tx->changes - tx->measured_changes) <= room)
+	if (tx->measured_lines + 2 * (tx->changes - tx->measured_changes) <= room ||
+	    (!tx->bulk && tx_lines_max(tx) <= room))
 		return 0;
 	rc = commit_plan(tx, true);
 	if (rc)
@@ -167,7 +183,9 @@ int tx_run(struct pmpt_pool *pool, struct pmpt_tx *tx, tx_fn *fn, const void *ar
 			rc = pmpt_commit(tx, NULL);
 		if (rc && tx_is_open(tx))
 			(void)pmpt_abort(tx);
-		if (rc != PMPT_E_CONFLICT || tries >= CONFLICT_TRIES)
+		if (tries >= CONFLICT_TRIES ||
+		    (rc != PMPT_E_CONFLICT &&
+		     !(rc == PMPT_E_NO_FRAMES && tries < EVICT_TRIES && swap_make_room(pool, 1))))
 			return rc;
 		sched_yield();
 	}
@@ -197,8 +215,48 @@ int tx_own(struct pmpt_tx *tx, uint64_t pfn)
 	return rc;
 }
 
-/* The handle lives at least as long as the transaction, whatever its user closes. */
-static int tx_hold(struct pmpt_tx *tx, struct pmpt_space *space)
+int tx_entered(struct pmpt_tx *tx, const struct pmpt_space *space)
+{
+	uint16_t forking =
+		atomic_load_explicit(&((struct pmpt_space *)space)->forking, memory_order_acquire);
+
+	if (__builtin_expect(!forking || forking == tx->id, 1))
+		return 0;
+	atomic_fetch_add_explicit(&tx->pool->conflicts, 1, memory_order_relaxed);
+	return error_set(PMPT_E_CONFLICT, "space '%s' is being forked", space->name);
+}
+
+int tx_enter_more(struct pmpt_tx *tx, struct pmpt_space *space)
+{
+	for (unsigned i = 0; i < TX_IN; i++) {
+		struct pmpt_space *in = atomic_load_explicit(&tx->in[i], memory_order_relaxed);
+
+		if (in == space)
+			return i ? tx_entered(tx, space) : 0;
+		if (in)
+			continue;
+		if (i == 0) {
+			atomic_store_explicit(&tx->in[0], space, memory_order_release);
+			return 0;
+		}
+		(void)atomic_exchange(&tx->in[i], space);
+		return tx_entered(tx, space);
+	}
+	(void)atomic_exchange(&tx->in_any, true);
+	return tx_entered(tx, space);
+}
+
+bool tx_is_in(const struct pmpt_tx *tx, const struct pmpt_space *space)
+{
+	bool in = atomic_load_explicit(&((struct pmpt_tx *)tx)->in_any, memory_order_acquire);
+
+	for (unsigned i = 0; i < TX_IN; i++)
+		in |= atomic_load_explicit(&((struct pmpt_tx *)tx)->in[i], memory_order_acquire) ==
+		      space;
+	return in && tx_is_open(tx);
+}
+
+int tx_hold(struct pmpt_tx *tx, struct pmpt_space *space)
 {
 	int rc;
 
@@ -231,16 +289,20 @@ int tx_cut(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned l
 int tx_own_space(struct pmpt_tx *tx, struct pmpt_space *space)
 {
 	uint16_t none = 0;
-	int rc = tx_hold(tx, space);
+	int rc = space->snapshot ? snapshot_met(space) : tx_hold(tx, space);
 
+	if (rc)
+		return rc;
+	rc = tx_enter(tx, space);
 	if (rc)
 		return rc;
 	rc = vec_reserve(&tx->pool->mem, &tx->own_space, &tx->room_own_spaces, tx->n_own_spaces + 1,
 			 sizeof(*tx->own_space));
 
-	if (rc || !rule_on(RULE_W7_OWNER) ||
-	    atomic_load_explicit(&space->owner, memory_order_relaxed) == tx->id)
+	if (rc || !rule_on(RULE_W7_OWNER))
 		return rc;
+	if (atomic_load_explicit(&space->owner, memory_order_relaxed) == tx->id)
+		return tx_entered(tx, space);
 	if (!atomic_compare_exchange_strong_explicit(&space->owner, &none, tx->id,
 						     memory_order_acquire, memory_order_relaxed)) {
 		atomic_fetch_add_explicit(&tx->pool->conflicts, 1, memory_order_relaxed);
@@ -249,7 +311,7 @@ int tx_own_space(struct pmpt_tx *tx, struct pmpt_space *space)
 				 space->name);
 	}
 	tx->own_space[tx->n_own_spaces++] = space;
-	return 0;
+	return tx_entered(tx, space);
 }
 
 struct fresh *tx_fresh(const struct pmpt_tx *tx, uint64_t pfn)
@@ -273,9 +335,7 @@ uint64_t tx_entry(const struct pmpt_tx *tx, uint64_t pfn, unsigned index)
 	if (f)
 		return f->shadow[index];
 	w = tx->words.n ? wset_find(&tx->words, where) : NULL;
-	if (w)
-		return w->new;
-	uint64_t entry = word_load(region_at(tx->pool->rg, WHERE_OFF(where)));
+	uint64_t entry = w ? w->new : word_load(region_at(tx->pool->rg, WHERE_OFF(where)));
 
 	return entry & ENTRY_P ? entry & ~ENTRY_AD : entry;
 }
@@ -290,7 +350,7 @@ static int set_word(struct pmpt_tx *tx, uint64_t where, uint64_t home, uint64_t 
 	if (!w)
 		return wset_add(&tx->words, where, home, value);
 	if ((size_t)(w - tx->words.word) < tx->mark.words)
-		rc = note(tx, NOTE_WORD, (size_t)(w - tx->words.word), w->new);
+		rc = tx_note(tx, NOTE_WORD, (size_t)(w - tx->words.word), w->new);
 	if (!rc)
 		w->new = value;
 	return rc;
@@ -305,7 +365,7 @@ int tx_set_entry(struct pmpt_tx *tx, uint64_t pfn, unsigned index, uint64_t valu
 
 	if (f) {
 		if (i < tx->mark.fresh)
-			rc = note(tx, NOTE_SHADOW, i * FRAME_WORDS + index, f->shadow[index]);
+			rc = tx_note(tx, NOTE_SHADOW, i * FRAME_WORDS + index, f->shadow[index]);
 		if (!rc)
 			f->shadow[index] = value;
 		tx->changes += f->zeroed; /* it may go by the log */
@@ -313,6 +373,78 @@ int tx_set_entry(struct pmpt_tx *tx, uint64_t pfn, unsigned index, uint64_t valu
 	}
 	home = word_load(region_at(tx->pool->rg, WHERE_OFF(where)));
 	return set_word(tx, where, home & ENTRY_P ? home & ~ENTRY_AD : home, value);
+}
+
+/* None of these entries is in the write set: looked for once, and not one by one. */
+static bool entries_untouched(const struct pmpt_tx *tx, uint64_t pfn, unsigned first, unsigned n)
+{
+	uint64_t where = entry_where(pfn, first);
+	bool touched = false;
+
+	if (!tx->words.n || where > tx->words.max)
+		return true;
+	if (tx->words.n > UNTOUCHED_WORDS * (size_t)n)
+		return false;
+	for (size_t i = 0; i < tx->words.n; i++)
+		touched |= tx->words.word[i].where - where < 8 * (uint64_t)n;
+	return !touched;
+}
+
+/* An entry as it is at home, without A and D. */
+static inline uint64_t entry_home(const struct pmpt_tx *tx, uint64_t pfn, unsigned index)
+{
+	uint64_t entry =
+		word_load((const pm_word *)region_at(tx->pool->rg, pfn << FRAME_SHIFT) + index);
+
+	return entry & ENTRY_P ? entry & ~ENTRY_AD : entry;
+}
+
+void tx_entries(const struct pmpt_tx *tx, uint64_t pfn, unsigned first, unsigned n, uint64_t *entry)
+{
+	const struct fresh *f = tx_fresh(tx, pfn);
+
+	if (f)
+		memcpy(entry, f->shadow + first, n * sizeof(*entry));
+	else if (entries_untouched(tx, pfn, first, n))
+		for (unsigned i = 0; i < n; i++)
+			entry[i] = entry_home(tx, pfn, first + i);
+	else
+		for (unsigned i = 0; i < n; i++)
+			entry[i] = tx_entry(tx, pfn, first + i);
+}
+
+static int set_untouched(struct pmpt_tx *tx, uint64_t pfn, unsigned first, unsigned n,
+			 const uint64_t *value)
+{
+	size_t before = tx->words.n;
+	int rc = wset_reserve(&tx->words, n);
+
+	for (unsigned i = 0; i < n && !rc; i++) {
+		uint64_t old = entry_home(tx, pfn, first + i);
+
+		if (old != value[i])
+			wset_push(&tx->words, entry_where(pfn, first + i), old, value[i]);
+	}
+	tx->changes += tx->words.n - before;
+	return rc;
+}
+
+int tx_set_entries(struct pmpt_tx *tx, uint64_t pfn, unsigned first, unsigned n,
+		   const uint64_t *value)
+{
+	struct fresh *f = tx_fresh(tx, pfn);
+	int rc = 0;
+
+	if (f && (size_t)(f - tx->fresh) >= tx->mark.fresh) { /* of this call: nothing to note */
+		memcpy(f->shadow + first, value, n * sizeof(*value));
+		tx->changes += f->zeroed ? n : 0;
+		return 0;
+	}
+	if (!f && entries_untouched(tx, pfn, first, n))
+		return set_untouched(tx, pfn, first, n, value);
+	for (unsigned i = 0; i < n && !rc; i++)
+		rc = tx_set_entry(tx, pfn, first + i, value[i]);
+	return rc;
 }
 
 uint64_t tx_word(const struct pmpt_tx *tx, uint64_t where)
@@ -325,168 +457,6 @@ uint64_t tx_word(const struct pmpt_tx *tx, uint64_t where)
 int tx_set_word(struct pmpt_tx *tx, uint64_t where, uint64_t value)
 {
 	return set_word(tx, where, word_load(region_at(tx->pool->rg, WHERE_OFF(where))), value);
-}
-
-static int count_one(struct pmpt_tx *tx, struct group *g, unsigned at, enum desc_kind kind,
-		     int delta)
-{
-	uint64_t freed = frames_freed(g, at); /* before the look at the count */
-	uint64_t where = region_off(tx->pool->rg, &g->desc[at]) | WHERE_DESC,
-		 home = word_load(&g->desc[at]);
-	struct wal_word *w = tx->deltas.n ? wset_find(&tx->deltas, where) : NULL;
-	int64_t sum = delta + (w ? (int64_t)w->new : 0), count = (int64_t)desc_count(home) + sum;
-	int rc = 0;
-
-	if (count > UINT32_MAX)
-		return error_set(
-			PMPT_E_COUNT,
-			"the count of the frame with the descriptor at offset %#lx would overflow",
-			WHERE_OFF(where));
-	if (count < 0)
-		return error_set(PMPT_E_CORRUPT,
-				 "descriptor at offset %#lx counts %lu, expected more",
-				 WHERE_OFF(where), desc_count(home));
-	tx->changes++;
-	if (!w)
-		return wset_add(&tx->deltas, where,
-				(uint64_t)kind | freed << DELTA_FREED_SHIFT |
-					(desc_count(home) ? DELTA_LIVE : 0) |
-					(delta > 0 ? DELTA_GIVEN : 0),
-				(uint64_t)sum);
-	if ((size_t)(w - tx->deltas.word) < tx->mark.deltas)
-		rc = note(tx, NOTE_DELTA, (size_t)(w - tx->deltas.word), w->new);
-	if (!rc)
-		w->new = (uint64_t)sum;
-	return rc;
-}
-
-int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, enum desc_kind kind, int delta)
-{
-	struct group *g = NULL;
-	int rc = 0;
-
-	for (uint64_t end = pfn + n; pfn < end && !rc; pfn++) {
-		unsigned at = (unsigned)(pfn % GROUP_FRAMES);
-
-		if (!g || !at)
-			g = frames_group(&tx->pool->frames, pfn);
-		rc = g && at < g->n_frames ? count_one(tx, g, at, kind, delta)
-					   : frames_desc_none(&tx->pool->frames, pfn);
-	}
-	return rc;
-}
-
-/* ---- frames ---------------------------------------------------------------------------------- */
-
-int tx_frames_try(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
-{
-	struct pmpt_pool *pool = tx->pool;
-	int rc = vec_reserve(&pool->mem, &tx->reserved, &tx->room_reserved, tx->n_reserved + 1,
-			     sizeof(*tx->reserved));
-
-	if (!rc)
-		rc = frames_take(&pool->frames, tx->id, n, align, pfn);
-	if (!rc)
-		tx->reserved[tx->n_reserved++] = (struct frame_run){ *pfn, n };
-	return rc;
-}
-
-int tx_frames_take(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
-{
-	struct pmpt_pool *pool = tx->pool;
-	int rc = tx_frames_try(tx, n, align, pfn);
-
-	if (rc == PMPT_E_NO_FRAMES) { /* frames may be waiting [F2] */
-		rc = frames_reclaim(&pool->frames, true);
-		if (!rc)
-			rc = tx_frames_try(tx, n, align, pfn);
-	}
-	while (rc == PMPT_E_NO_FRAMES && n <= extent_run_max() &&
-	       !(pool->flags & PMPT_OPEN_NO_GROW)) {
-		rc = pool_grow(pool);
-		if (rc)
-			return rc;
-		rc = tx_frames_try(tx, n, align, pfn);
-	}
-	return rc == PMPT_E_NO_FRAMES ? error_set(rc, "no %lu contiguous free frames", n) : rc;
-}
-
-bool tx_reserved(const struct pmpt_tx *tx, uint64_t pfn)
-{
-	for (size_t i = tx->n_reserved; i-- > 0;) {
-		if (pfn - tx->reserved[i].pfn < tx->reserved[i].n)
-			return true;
-	}
-	return false;
-}
-
-int pmpt_flush(pmpt_tx *tx, const void *ptr, size_t len_bytes)
-{
-	int rc = tx_check(tx);
-
-	if (rc)
-		return rc;
-	if (!region_has(tx->pool->rg, region_off(tx->pool->rg, ptr), len_bytes))
-		return error_set(PMPT_E_FRAME, "flush of memory outside the pool");
-	if (len_bytes) {
-		pm_flush(&tx->pm, ptr, len_bytes);
-		tx->unfenced = true;
-	}
-	return 0;
-}
-
-int tx_fresh_table(struct pmpt_tx *tx, bool full, uint64_t *pfn)
-{
-	struct pmpt_pool *pool = tx->pool;
-	struct fresh f = { 0 };
-	bool taken;
-	int rc = vec_reserve(&pool->mem, &tx->fresh, &tx->room_fresh, tx->n_fresh + 1,
-			     sizeof(*tx->fresh));
-
-	if (!rc)
-		rc = vec_reserve(&pool->mem, &tx->reserved, &tx->room_reserved, tx->n_reserved + 1,
-				 sizeof(*tx->reserved));
-	if (rc)
-		return rc;
-	if (!full && !tx->bulk && frames_take_zeroed(&pool->frames, &f.pfn)) {
-		f.zeroed = true;
-		tx->reserved[tx->n_reserved++] = (struct frame_run){ f.pfn, 1 };
-	} else {
-		rc = tx_frames_take(tx, 1, 1, &f.pfn);
-	}
-	if (!rc)
-		rc = tx_count(tx, f.pfn, 1, DESC_TABLE, 1);
-	if (!rc)
-		rc = wset_add(&tx->fresh_index, f.pfn, 0, tx->n_fresh);
-	if (rc)
-		return rc;
-	f.shadow = mem_zalloc(&pool->mem, FRAME_BYTES);
-	rc = f.shadow ? frames_own(&pool->frames, f.pfn, tx->id, &taken)
-		      : error_set(-ENOMEM, "no memory for a fresh table");
-	if (rc) {
-		wset_truncate(&tx->fresh_index, tx->n_fresh);
-		mem_free(&pool->mem, f.shadow, FRAME_BYTES);
-		return rc;
-	}
-	tx->fresh[tx->n_fresh++] = f;
-	*pfn = f.pfn;
-	return 0;
-}
-
-int tx_drop_table(struct pmpt_tx *tx, uint64_t pfn)
-{
-	struct fresh *f = tx_fresh(tx, pfn);
-	int rc = tx_count(tx, pfn, 1, DESC_TABLE, -1);
-
-	if (rc)
-		return rc;
-	tx->dropped++;
-	if (!f)
-		return 0;
-	rc = note(tx, NOTE_DEAD, (size_t)(f - tx->fresh), 0);
-	if (!rc)
-		f->dead = true;
-	return rc;
 }
 
 int tx_range(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t end)
@@ -506,7 +476,7 @@ int tx_range(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t
 	rc = vec_reserve(&tx->pool->mem, &tx->range, &tx->room_ranges, tx->n_ranges + 1,
 			 sizeof(*tx->range));
 	if (!rc)
-		tx->range[tx->n_ranges++] = (struct bulk_range){ space, va, end };
+		tx->range[tx->n_ranges++] = (struct bulk_range){ space, va, end, space->record };
 	return rc;
 }
 
@@ -527,5 +497,6 @@ void tx_free(struct pmpt_tx *tx)
 	mem_free(mem, tx->held, tx->room_held * sizeof(*tx->held));
 	mem_free(mem, tx->range, tx->room_ranges * sizeof(*tx->range));
 	mem_free(mem, tx->list, tx->room_list * sizeof(*tx->list));
+	frames_wait_free(&tx->pool->frames, tx->wait);
 	mem_free(mem, tx, sizeof(*tx));
 }

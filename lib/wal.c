@@ -135,8 +135,12 @@ static inline size_t line_shape(const struct wal_word *word, size_t n, uint64_t 
 		return n < 2 ? n : 2;
 
 	uint64_t changed = word[0].old ^ word[0].new;
-	size_t sequence = sequence_length(word, n),
-	       masked = changed ? mask_length(word, n, changed) : 0;
+	size_t sequence = sequence_length(word, n), masked = 0;
+
+	/* else no line can be longer */
+	if (changed && sequence < n && word[sequence].where == word[sequence - 1].where + 8 &&
+	    WHERE_OFF(word[sequence].where) % FRAME_BYTES)
+		masked = mask_length(word, n, changed);
 
 	if (sequence < 3 && masked < 3)
 		return 2;
@@ -204,6 +208,7 @@ int wal_open(struct wal *wal, struct region *rg, struct mem *mem)
 			     .lsn_step = LSN_STEP,
 			     .lsn_slack = LSN_SLACK };
 	pthread_mutex_init(&wal->checkpointer, NULL);
+	versions_open(&wal->versions, rg, mem);
 	pm_init(&wal->pm, &rg->medium);
 	pm_init(&wal->bulk.pm, &rg->medium);
 	wal->bulk.line = region_at(rg, sb->bulk);
@@ -239,6 +244,7 @@ void wal_close(struct wal *wal)
 	mem_free(wal->mem, wal->sort, 2 * wal->sort_max * sizeof(*wal->sort));
 	wal->lane = NULL;
 	wal->sort = NULL;
+	versions_close(&wal->versions);
 	pthread_mutex_destroy(&wal->checkpointer);
 }
 
@@ -293,6 +299,25 @@ void wal_lane_give(struct wal_lane *lane)
 	atomic_store_explicit(&lane->busy, 0, memory_order_release);
 }
 
+void wal_settle(const struct wal *wal, uint64_t lsn)
+{
+	for (uint32_t i = 0; i < wal->n_lanes; i++) {
+		struct wal_lane *lane = &wal->lane[i];
+
+		for (unsigned tries = 1;; tries++) {
+			uint64_t low = atomic_load_explicit(&lane->low, memory_order_acquire);
+
+			if (!low || low > lsn ||
+			    atomic_load_explicit(&lane->failed, memory_order_acquire))
+				break;
+			if (tries % 256)
+				__builtin_ia32_pause();
+			else
+				sched_yield();
+		}
+	}
+}
+
 /* ---- commit ---------------------------------------------------------------------------------- */
 
 /* Stream the words as lines first, first + 1, ... into the lane's open half. */
@@ -339,7 +364,8 @@ int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *wo
 				      atomic_load_explicit(&wal->next, memory_order_relaxed),
 				      memory_order_relaxed);
 
-	uint64_t first = atomic_fetch_add_explicit(&wal->next, n_lines, memory_order_acq_rel);
+	/* sequentially consistent: see version.h */
+	uint64_t first = atomic_fetch_add(&wal->next, n_lines);
 
 	pm_step(&lane->pm);
 	lane_stream(wal, lane, word, n, n_lines, first);
@@ -347,9 +373,11 @@ int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *wo
 		/* durability: all lines before any home word is stored [W1].  The commit point. */
 		int rc = pm_fence(&lane->pm);
 
-		if (rc)
+		if (rc) {
 			/* low stays: no checkpoint may pass a transaction of unknown fate */
+			atomic_store_explicit(&lane->failed, true, memory_order_release);
 			return rc;
+		}
 	}
 	/* DRAM only: recovery finds the end by scanning the half */
 	lane->head += (uint32_t)n_lines;
@@ -357,6 +385,7 @@ int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *wo
 
 	uint64_t head = atomic_load_explicit(&lane->dirty_head, memory_order_relaxed);
 
+	wal_versions(wal, word, n, first + n_lines - 1);
 	/* not flushed: the lines are live until a checkpoint has flushed these */
 	for (size_t i = 0; i < n; i++) {
 		wal_apply(wal->rg, &lane->pm, word[i].where, word[i].new);

@@ -15,6 +15,7 @@
 
 #include "region.h"
 #include "rules.h"
+#include "version.h"
 
 #define LSN_STEP ((uint64_t)1 << 32) /* lsn_limit is raised by this */
 /* and when fewer than this are left: more than all lanes can draw at once */
@@ -30,6 +31,8 @@ struct wal_lane { /* a redo lane; owned by one committer at a time (busy) */
 	/* 0, or no LSN of the transaction in progress is below it [W4] */
 	_Alignas(64) _Atomic uint64_t low;
 	_Atomic uint32_t busy;
+	/* its last fence failed: low stays, nothing goes home any more */
+	_Atomic bool failed;
 	unsigned half;     /* the open half */
 	uint32_t head;     /* its next slot */
 	uint64_t last[2];  /* highest LSN in each half */
@@ -66,9 +69,10 @@ struct wal {
 	_Alignas(64) _Atomic uint64_t limit; /* durable lsn_limit */
 	_Atomic uint64_t checkpoint;         /* durable checkpoint_lsn */
 	_Atomic uint64_t checkpoints;
-	uint64_t lsn_step, lsn_slack; /* LSN_STEP, LSN_SLACK; tests shrink them */
-	pthread_mutex_t checkpointer; /* one at a time [W4]; guards the four below */
-	struct pm pm;                 /* the checkpointer's port */
+	_Alignas(64) struct versions versions; /* for read views */
+	uint64_t lsn_step, lsn_slack;          /* LSN_STEP, LSN_SLACK; tests shrink them */
+	pthread_mutex_t checkpointer;          /* one at a time [W4]; guards the four below */
+	struct pm pm;                          /* the checkpointer's port */
 	uint64_t *sort; /* home lines to flush, and as much again to sort them; grows */
 	size_t sort_max;
 	/* Called inside a checkpoint before its first fence: more to make durable under it (frames
@@ -115,6 +119,18 @@ void wal_lane_give(struct wal_lane *lane);
 int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *word, size_t n,
 	       size_t n_lines, uint64_t *last);
 
+/* Wait until every redo transaction whose LSNs are at or below lsn is at home [V2].  Its commits wait
+ * for nothing of ours. */
+void wal_settle(const struct wal *wal, uint64_t lsn);
+
+/* Old values of words that are about to be stored home, for views; between the fence and the
+ * stores [V1]. */
+static inline void wal_versions(struct wal *wal, const struct wal_word *word, size_t n,
+				uint64_t last)
+{
+	if (versions_wanted(&wal->versions))
+		versions_save(&wal->versions, word, n, last);
+}
 /* Store one word home, as its class demands (entries keep A and D). */
 static inline void wal_apply(const struct region *rg, struct pm *pm, uint64_t where, uint64_t value)
 {

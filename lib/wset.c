@@ -23,27 +23,28 @@ static void slot_put(struct wset *set, size_t index)
 	set->slot[at] = (uint32_t)index + 1;
 }
 
-/* Make the table large enough for n words, and put in those that are there. */
-static int rehash(struct wset *set, size_t n)
+/* Slots for n words. */
+static size_t slots_for(size_t n)
 {
 	size_t slots = 64;
 
 	while (slots < 2 * n)
 		slots *= 2;
-	if (slots > set->slot_room) {
-		uint32_t *slot = mem_resize(set->mem, set->slot, set->slot_room * sizeof(*slot),
-					    slots * sizeof(*slot));
+	return slots;
+}
 
-		if (!slot)
-			return error_set(-ENOMEM, "no memory for a write set of %zu words", n);
-		set->slot = slot;
-		set->slot_room = slots;
+/* All words into the table; there is memory for it. */
+static void index_words(struct wset *set)
+{
+	if (2 * set->n > set->slots) {
+		/* twice what is needed: few rebuilds while it grows */
+		set->slots = slots_for(2 * set->n);
+		set->slots = set->slots < set->slot_room ? set->slots : set->slot_room;
+		set->hashed = 0;
+		memset(set->slot, 0, set->slots * sizeof(*set->slot));
 	}
-	set->slots = slots;
-	memset(set->slot, 0, slots * sizeof(*set->slot));
-	for (size_t i = 0; i < set->n; i++)
-		slot_put(set, i);
-	return 0;
+	while (set->hashed < set->n)
+		slot_put(set, set->hashed++);
 }
 
 void wset_init(struct wset *set, struct mem *mem) { *set = (struct wset){ .mem = mem }; }
@@ -63,10 +64,13 @@ void wset_clear(struct wset *set)
 	}
 	set->n = 0;
 	set->slots = 0;
+	set->hashed = 0;
 }
 
 struct wal_word *wset_find(const struct wset *set, uint64_t where)
 {
+	if (where > set->max || !set->n)
+		return NULL;
 	if (set->n <= WSET_LINEAR) {
 		for (size_t i = 0; i < set->n; i++) {
 			if (set->word[i].where == where)
@@ -74,6 +78,8 @@ struct wal_word *wset_find(const struct wset *set, uint64_t where)
 		}
 		return NULL;
 	}
+	if (set->hashed < set->n)
+		index_words((struct wset *)set); /* what it holds stays as it is */
 	for (size_t at = hash(set, where); set->slot[at]; at = (at + 1) & (set->slots - 1)) {
 		if (set->word[set->slot[at] - 1].where == where)
 			return &set->word[set->slot[at] - 1];
@@ -96,20 +102,30 @@ int wset_reserve(struct wset *set, size_t more)
 		set->word = word;
 		set->room = room;
 	}
-	return n > WSET_LINEAR && 2 * n > set->slots ? rehash(set, 2 * n) : 0;
+	if (n > WSET_LINEAR && 2 * n > set->slot_room) {
+		size_t slots = slots_for(2 * n);
+		uint32_t *slot = mem_resize(set->mem, set->slot, set->slot_room * sizeof(*slot),
+					    slots * sizeof(*slot));
+
+		if (!slot)
+			return error_set(-ENOMEM, "no memory for a write set of %zu words", n);
+		set->slot = slot;
+		set->slot_room = slots;
+	}
+	return 0;
 }
 
 int wset_add(struct wset *set, uint64_t where, uint64_t old, uint64_t new)
 {
-	int rc = set->n < set->room && (set->n < WSET_LINEAR || 2 * (set->n + 1) <= set->slots)
+	int rc = set->n < set->room && (set->n < WSET_LINEAR || 2 * (set->n + 1) <= set->slot_room)
 			 ? 0
 			 : wset_reserve(set, 1);
 
 	if (rc)
 		return rc;
+	if (!set->n || where > set->max)
+		set->max = where;
 	set->word[set->n++] = (struct wal_word){ where, old, new };
-	if (set->slots)
-		slot_put(set, set->n - 1);
 	return 0;
 }
 
@@ -117,14 +133,17 @@ void wset_truncate(struct wset *set, size_t n)
 {
 	while (set->n > n) {
 		set->n--;
-		if (!set->slots)
+		if (set->n >= set->hashed)
 			continue;
+		set->hashed = set->n;
 		size_t at = hash(set, set->word[set->n].where);
 
 		while (set->slot[at] != set->n + 1)
 			at = (at + 1) & (set->slots - 1);
 		set->slot[at] = 0;
 	}
-	if (set->n <= WSET_LINEAR)
+	if (set->n <= WSET_LINEAR) {
 		set->slots = 0;
+		set->hashed = 0;
+	}
 }

@@ -12,8 +12,10 @@ struct wset {
 	struct mem *mem;
 	struct wal_word *word;
 	size_t n, room;
-	uint32_t *slot; /* hash table of index + 1, 0: empty; in use when n > WSET_LINEAR */
-	size_t slots, slot_room;
+	uint64_t max; /* no word is above */
+	/* hash table of index + 1, 0: empty; made when a search needs it: the first `hashed` words are in it */
+	uint32_t *slot;
+	size_t slots, slot_room, hashed;
 };
 
 void wset_init(struct wset *set, struct mem *mem);
@@ -23,6 +25,12 @@ void wset_clear(struct wset *set); /* keeps its memory unless that grew large */
 struct wal_word *wset_find(const struct wset *set, uint64_t where);
 /* Add a word that is not there.  Returns 0 or -ENOMEM. */
 int wset_add(struct wset *set, uint64_t where, uint64_t old, uint64_t new);
+/* The same where wset_reserve has made room. */
+static inline void wset_push(struct wset *set, uint64_t where, uint64_t old, uint64_t new)
+{
+	set->max = !set->n || where > set->max ? where : set->max;
+	set->word[set->n++] = (struct wal_word){ where, old, new };
+}
 void wset_truncate(struct wset *set, size_t n); /* take back the words behind the first n */
 /* so that the next `more` adds cannot fail.  0 or -ENOMEM */
 int wset_reserve(struct wset *set, size_t more);

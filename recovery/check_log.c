@@ -10,6 +10,7 @@
 #include "check.h"
 #include "error.h"
 #include "sort.h"
+#include "swap_area.h"
 #include "vec.h"
 #include "wal.h"
 
@@ -24,6 +25,7 @@ struct log {
 	uint64_t *table; /* PFNs that live lines make tables, ascending */
 	size_t n_tables, room_tables;
 	struct extents extents; /* with those that live lines bring into use */
+	struct swap_area swap;
 };
 
 /* One lane half, or the bulk lane, slot by slot. */
@@ -283,6 +285,8 @@ static bool aims_well(const struct log *l, uint64_t where, uint64_t count, bool 
 	case WHERE_ENTRY:
 		return e && one_frame && pfn >= e->first + e->reserved && in_table(l, e, pfn, bulk);
 	case WHERE_DESC:
+		if (swap_area_has(&l->swap, off, end))
+			return one_frame;
 		return e && one_frame && off >= extent_desc_off(e, e->first + e->reserved) &&
 		       end <= extent_desc_off(e, e->first + e->frames);
 	case WHERE_DIR:
@@ -338,6 +342,8 @@ static int check_aims(struct log *l)
 			    "the log brings %lu extents into use: %s", n, pmpt_errormsg());
 		return 0;
 	}
+	if (!rc)
+		swap_area_find(l->c->rg, &l->extents, &l->swap);
 	if (!rc)
 		rc = each_live(l, note_tables);
 	if (!rc && l->n_tables)

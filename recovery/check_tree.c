@@ -14,7 +14,7 @@
 /* ---- frames reached ------------------------------------------------------------------------- */
 
 /* The frame is usable, so the group exists.  NULL: no memory. */
-static struct check_group *group_of(struct check *c, uint64_t pfn)
+struct check_group *check_group(struct check *c, uint64_t pfn)
 {
 	struct check_group **g = &c->group[pfn >> 9];
 
@@ -32,7 +32,7 @@ static void ref_add(struct check_group *g, uint64_t pfn)
 	*refs += *refs != UINT32_MAX;
 }
 
-static uint64_t descriptor(const struct check *c, uint64_t pfn)
+uint64_t check_descriptor(const struct check *c, uint64_t pfn)
 {
 	return word_load(region_at(c->rg, extent_desc_off(extents_find(&c->extents, pfn), pfn)));
 }
@@ -51,21 +51,45 @@ static bool run_usable(const struct check *c, uint64_t pfn, uint64_t n)
 
 /* ---- entries -------------------------------------------------------------------------------- */
 
+/* What is wrong with the bits of a reservation, or NULL. */
+static const char *reservation_wrong(uint64_t entry, unsigned level)
+{
+	if (entry_kind(entry) != KIND_ZERO)
+		return "is not present and of no known kind, expected 0";
+	if (level == 4)
+		return "reserves pages at level 4";
+	if (entry & (ENTRY_PFN | ENTRY_PS | ENTRY_AD | ENTRY_EXT | ENTRY_SHARED))
+		return "is demand-zero and names a frame, or has bits of a leaf that is there";
+	if ((entry & (ENTRY_W | ENTRY_COW)) == (ENTRY_W | ENTRY_COW))
+		return "has W and COW";
+	return NULL;
+}
+
 /* What is wrong with the bits of an entry, or NULL. */
 static const char *entry_wrong(uint64_t entry, unsigned level)
 {
+	if (!(entry & ENTRY_P) && entry_kind(entry) == KIND_SWAP)
+		return NULL; /* check_swap_entry() will say */
 	if (!(entry & ENTRY_P))
-		return entry ? "is not present, expected 0" : NULL;
+		return entry ? reservation_wrong(entry, level) : NULL;
 	if (level == 4 && (entry & ENTRY_PS))
 		return "has PS at level 4";
-	if (entry_is_table(entry, level))
-		return (entry & ~(ENTRY_PFN | ENTRY_A)) == ENTRY_LINK
-			       ? NULL
-			       : "links a table, expected P, W, U and a frame";
+	if (entry_is_table(entry, level)) {
+		uint64_t bits = entry & ~(ENTRY_PFN | ENTRY_A);
+
+		if (bits == ENTRY_LINK || entry_unshare(bits) == ENTRY_LINK)
+			return NULL;
+		if (level == 2 &&
+		    !(bits & ~(ENTRY_P | ENTRY_W | ENTRY_U | ENTRY_SHARED | ENTRY_NX)))
+			return NULL;
+		return "links a table, expected P, W or COW, U and a frame";
+	}
 	if (level == 1 && (entry & ENTRY_PS))
 		return "has PAT";
-	if (entry & (ENTRY_COW | ENTRY_SHARED | ENTRY_KIND))
+	if (entry & (ENTRY_SHARED | ENTRY_KIND))
 		return "has bits that format 1 leaves zero";
+	if (entry & ENTRY_COW && entry & (ENTRY_W | ENTRY_EXT))
+		return "is copied on write, expected neither W nor EXT";
 	if (entry_pfn(entry) & ((level_bytes(level) >> FRAME_SHIFT) - 1))
 		return "maps a huge page that is not aligned";
 	return NULL;
@@ -87,8 +111,30 @@ static bool resembles_table(const struct check *c, uint64_t pfn, unsigned level)
 	return any;
 }
 
-/* Count the frames of a leaf. */
-static int leaf(struct check *c, uint64_t off, uint64_t entry, unsigned level)
+/* What a chain of W reaches is one space's alone, or was mapped by its number [F6]. */
+static void check_own(struct check *c, uint64_t off, uint64_t entry, uint64_t pfn)
+{
+	uint64_t desc = check_descriptor(c, pfn);
+
+	if (desc_count(desc) > 1 && !(desc & DESC_ALIASED))
+		check_found(
+			c, "F6", off,
+			"entry %#lx, and all links above it, permit writing in frame %#lx, whose count is %lu",
+			entry, pfn, desc_count(desc));
+}
+
+struct place {
+	uint64_t pfn, link; /* the table, and the offset of what names it */
+	unsigned next;      /* entry to look at next */
+	bool used;          /* an entry was not 0 */
+	bool own;           /* every link above has W, and is no segment's */
+	bool segment;       /* the link above is a segment's: it may be empty */
+	struct check_wx wx;
+};
+
+/* Count the frames of a leaf in a table. */
+static int leaf(struct check *c, uint64_t off, uint64_t entry, unsigned level,
+		const struct place *in)
 {
 	uint64_t pfn = entry_pfn(entry), n = level_bytes(level) >> FRAME_SHIFT;
 
@@ -102,7 +148,7 @@ static int leaf(struct check *c, uint64_t off, uint64_t entry, unsigned level)
 		return 0;
 	}
 	for (uint64_t i = 0; i < n; i++) {
-		struct check_group *g = group_of(c, pfn + i);
+		struct check_group *g = check_group(c, pfn + i);
 
 		if (!g)
 			return -ENOMEM;
@@ -111,6 +157,9 @@ static int leaf(struct check *c, uint64_t off, uint64_t entry, unsigned level)
 				    entry, pfn + i);
 		else
 			ref_add(g, pfn + i);
+		check_wx_frame(c, &in->wx, off, entry, pfn + i);
+		if (in->own && entry & ENTRY_W && word_load(&c->sb->features) & SB_FEATURE_ALIASES)
+			check_own(c, off, entry, pfn + i);
 	}
 	return 0;
 }
@@ -130,7 +179,7 @@ static int link_table(struct check *c, const char *rule, uint64_t off, uint64_t 
 			    pfn);
 		return 0;
 	}
-	g = group_of(c, pfn);
+	g = check_group(c, pfn);
 	if (!g)
 		return -ENOMEM;
 	known = &g->level[pfn % GROUP_FRAMES];
@@ -140,8 +189,8 @@ static int link_table(struct check *c, const char *rule, uint64_t off, uint64_t 
 		return 0;
 	}
 	if (!*known &&
-	    (g->refs[pfn % GROUP_FRAMES] ||
-	     (desc_kind(descriptor(c, pfn)) == DESC_DATA && !resembles_table(c, pfn, level)))) {
+	    (g->refs[pfn % GROUP_FRAMES] || (desc_kind(check_descriptor(c, pfn)) == DESC_DATA &&
+					     !resembles_table(c, pfn, level)))) {
 		check_found(c, rule, off, "frame %#lx as a level %u table, it is a data frame", pfn,
 			    level);
 		return 0;
@@ -155,32 +204,42 @@ static int link_table(struct check *c, const char *rule, uint64_t off, uint64_t 
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
-struct place {
-	uint64_t pfn, link; /* the table, and the offset of what names it */
-	unsigned next;      /* entry to look at next */
-	bool used;          /* an entry was not 0 */
-};
-
-/* Look at an entry.  *below: out, a table to enter, or untouched. */
-static int look(struct check *c, uint64_t off, uint64_t entry, unsigned level, struct place *below,
-		bool *enter)
+/* Look at an entry of a table.  *below: out, a table to enter, or untouched. */
+static int look(struct check *c, uint64_t off, uint64_t entry, unsigned level,
+		const struct place *in, struct place *below, bool *enter)
 {
 	const char *wrong = entry_wrong(entry, level);
 
 	*enter = false;
+	if (!wrong && entry & (ENTRY_COW | ENTRY_SHARED | ENTRY_KIND) &&
+	    !(word_load(&c->sb->features) & SB_FEATURE_SPACES))
+		check_found(
+			c, "superblock", region_off(c->rg, &c->sb->features),
+			"features %#lx, expected %#x: entry %#lx at offset %#lx makes use of it",
+			word_load(&c->sb->features), SB_FEATURE_SPACES, entry, off);
 	if (wrong)
 		check_found(c, "entry", off, "entry %#lx at level %u %s", entry, level, wrong);
 	if (level == 4)
 		entry &= ~ENTRY_PS; /* said; what it links is still there */
 	if (entry_is_table(entry, level)) {
-		*below = (struct place){ .pfn = entry_pfn(entry), .link = off };
+		*below = (struct place){ .pfn = entry_pfn(entry),
+					 .link = off,
+					 .own = in->own &&
+						(entry & (ENTRY_W | ENTRY_SHARED)) == ENTRY_W,
+					 .segment = entry & ENTRY_SHARED,
+					 .wx = check_wx_link(c, &in->wx, off, entry, level) };
+		if (below->own && check_frame_usable(c, entry_pfn(entry)))
+			check_own(c, off, entry, entry_pfn(entry));
 		return link_table(c, "entry", off, entry_pfn(entry), level - 1, enter);
 	}
+	check_wx_page(c, &in->wx, off, entry);
+	if (entry_is_reservation(entry) && entry_kind(entry) == KIND_SWAP)
+		check_swap_entry(c, off, entry, level);
 	if (!entry_is_leaf(entry, level))
 		return 0;
 	if (level > 1 && (entry_pfn(entry) & ((level_bytes(level) >> FRAME_SHIFT) - 1)))
 		return 0; /* said; which frames it means is unknown */
-	return leaf(c, off, entry, level);
+	return leaf(c, off, entry, level, in);
 }
 
 /* How far the walk is: spaces, and in each the part of the address space behind it. */
@@ -191,9 +250,14 @@ static void walked(struct check *c, uint32_t record, const struct place at[5])
 	check_progress(c, (unsigned)((record * 700 + part) / c->sb->n_spaces));
 }
 
-static int walk(struct check *c, uint32_t record, uint64_t link, uint64_t root)
+static int walk(struct check *c, uint32_t record, uint64_t link, uint64_t root, uint64_t state)
 {
-	struct place at[5] = { [4] = { .pfn = root, .link = link } };
+	struct place at[5] = { [4] = { .pfn = root,
+				       .link = link,
+				       .own = true,
+				       .wx = { .policy = state & RECORD_WX,
+					       .names = state & RECORD_SEGMENT,
+					       .may = WX_BOTH } } };
 	unsigned level = 4;
 
 	while (level <= 4) {
@@ -203,7 +267,7 @@ static int walk(struct check *c, uint32_t record, uint64_t link, uint64_t root)
 		int rc;
 
 		if (p->next == FRAME_WORDS) {
-			if (!p->used && level < 4)
+			if (!p->used && level < 4 && !p->segment)
 				check_found(c, "entry", p->link, "the table in frame %#lx is empty",
 					    p->pfn);
 			level++;
@@ -214,7 +278,7 @@ static int walk(struct check *c, uint32_t record, uint64_t link, uint64_t root)
 		if (!entry)
 			continue;
 		p->used = true;
-		rc = look(c, off, entry, level, &at[level - 1], &enter);
+		rc = look(c, off, entry, level, p, &at[level - 1], &enter);
 		if (rc)
 			return rc;
 		level -= enter;
@@ -292,6 +356,7 @@ static void check_unique(struct check *c, uint32_t index, uint64_t off, const st
 
 		read_record(&home[i], &other);
 		if ((other.state & 0xff) == SPACE_LIVE &&
+		    !((other.state ^ r->state) & RECORD_KINDS) &&
 		    !memcmp(other.name, r->name, sizeof(r->name)))
 			check_found(c, "space", off, "record %u has the name of record %u", index,
 				    i);
@@ -315,12 +380,18 @@ static int check_record(struct check *c, uint32_t index)
 				    "reserved word is %#lx, expected 0",
 				    word_load(&home->reserved[i]));
 	}
-	if (r.state > SPACE_DELETING) {
+	if (r.state & RECORD_SWAP && check_swap_record(c, index))
+		return 0;
+	if ((r.state & 0xff) > SPACE_DELETING || r.state & ~(uint64_t)(0xff | RECORD_FLAGS)) {
 		check_found(c, "space", region_off(c->rg, &home->state),
-			    "state %#lx, expected 0 to 2", r.state);
+			    "state %#lx, expected 0 to 2 and flags %#x", r.state, RECORD_FLAGS);
 		if ((r.state & 0xff) > SPACE_DELETING)
 			return 0;
 	}
+	if (r.state & RECORD_WX && !(word_load(&c->sb->features) & SB_FEATURE_WX))
+		check_found(c, "superblock", region_off(c->rg, &c->sb->features),
+			    "features %#lx, expected %#x: record %u makes use of it",
+			    word_load(&c->sb->features), SB_FEATURE_WX, index);
 	check_name(c, name_off, &r);
 	if ((r.state & 0xff) == SPACE_FREE) {
 		if (r.root)
@@ -328,28 +399,34 @@ static int check_record(struct check *c, uint32_t index)
 		return 0;
 	}
 	if ((r.state & 0xff) == SPACE_LIVE) {
-		c->summary->spaces++;
+		c->summary->spaces += !(r.state & RECORD_KINDS);
 		check_unique(c, index, name_off, &r);
 	}
 	if (r.root & ~ENTRY_PFN)
 		check_found(c, "space", root_off, "root %#lx, expected a frame's offset", r.root);
 	rc = link_table(c, "space", root_off, entry_pfn(r.root), 4, &enter);
-	return rc || !enter ? rc : walk(c, index, root_off, entry_pfn(r.root));
+	return rc || !enter ? rc : walk(c, index, root_off, entry_pfn(r.root), r.state);
 }
 
 /* ---- counts --------------------------------------------------------------------------------- */
 
 static const char *use_name(uint64_t refs, unsigned level)
 {
-	return level ? "a table" : refs ? "data" : "nothing";
+	return level == CHECK_AREA ? "the swap area"
+	       : level             ? "a table"
+	       : refs              ? "data"
+				   : "nothing";
 }
 
 /* A descriptor by its own bits, and its kind by what the frame is used as. */
 static void check_kind(struct check *c, uint64_t off, uint64_t desc, uint64_t refs, unsigned level)
 {
-	enum desc_kind kind = desc_kind(desc), expected = level ? DESC_TABLE : DESC_DATA;
+	enum desc_kind kind = desc_kind(desc), expected = level == CHECK_AREA ? DESC_RESERVED
+							  : level             ? DESC_TABLE
+									      : DESC_DATA;
 
-	if (desc & (DESC_ZERO | DESC_WX))
+	if (desc & DESC_ZERO || (desc & DESC_ALIASED && kind != DESC_DATA) ||
+	    !check_wx_desc(c, desc, level))
 		check_found(c, "descriptor", off,
 			    "descriptor %#lx has bits that format 1 leaves zero", desc);
 	else if (!desc_count(desc) && kind != DESC_NONE && kind != DESC_TABLE)
@@ -380,8 +457,6 @@ static void check_frame(struct check *c, uint64_t off, uint64_t pfn, uint64_t de
 	else if (count != refs)
 		check_found(c, "F4", off, "frame %#lx has count %lu, expected %lu", pfn, count,
 			    refs);
-	else if (level && refs > 1)
-		check_found(c, "F6", off, "the table in frame %#lx is linked %lu times", pfn, refs);
 }
 
 static void check_descriptors(struct check *c, const struct extent *e)
@@ -402,6 +477,13 @@ static void check_descriptors(struct check *c, const struct extent *e)
 	}
 }
 
+static bool has_policy(const struct check *c, uint32_t index)
+{
+	const struct space_record *home = region_at(c->rg, c->sb->directory);
+
+	return word_load(&home[index].state) & RECORD_WX;
+}
+
 int check_tree(struct check *c)
 {
 	int rc = 0;
@@ -410,12 +492,19 @@ int check_tree(struct check *c)
 	c->group = mem_zalloc(c->mem, c->n_groups * sizeof(struct check_group *));
 	if (!c->group)
 		return error_set(-ENOMEM, "no memory for %zu groups", c->n_groups);
-	for (uint32_t i = 0; i < c->sb->n_spaces && !rc; i++)
-		rc = check_record(c, i);
+	rc = check_swap_begin(c);
+	/* those with the policy first: each table is entered once, by the strictest way to it */
+	for (unsigned policy = 2; policy-- > 0;) {
+		for (uint32_t i = 0; i < c->sb->n_spaces && !rc; i++) {
+			if (has_policy(c, i) == policy)
+				rc = check_record(c, i);
+		}
+	}
 	for (size_t i = 0; i < c->extents.n && !rc; i++) {
 		check_descriptors(c, &c->extents.extent[i]);
 		check_progress(c, (unsigned)(700 + 300 * (i + 1) / c->extents.n));
 	}
+	check_swap_counts(c);
 	for (size_t i = 0; i < c->n_groups; i++)
 		mem_free(c->mem, c->group[i], sizeof(**c->group));
 	mem_free(c->mem, c->group, c->n_groups * sizeof(struct check_group *));

@@ -17,8 +17,8 @@
 
 #include <time.h>
 
-#include "extent.h"
 #include "sort.h"
+#include "swap_area.h"
 #include "vec.h"
 
 /* lines of a committed transaction, in consecutive slots */
@@ -41,6 +41,7 @@ struct replay {
 	uint64_t bulk_lines;
 	bool bulk_committed;
 	struct extents extents;
+	struct swap_area swap;
 	uint64_t *table; /* PFNs that live lines make tables, ascending; and room to sort them */
 	size_t n_tables, room_tables;
 	uint64_t *touched; /* home lines stored, and room to sort them */
@@ -193,7 +194,8 @@ static int note_tables(struct replay *r, const struct line *line)
 			      ? (line->run.new + k * line->run.new_stride) & line->run.mask
 			      : line->word[k].new;
 		e = extents_find(&r->extents, WHERE_OFF(where) >> FRAME_SHIFT);
-		if (desc_kind(new) != DESC_TABLE || !e)
+		if (desc_kind(new) != DESC_TABLE || !e ||
+		    WHERE_OFF(where) < extent_desc_off(e, e->first))
 			continue;
 		rc = vec_reserve(r->mem, &r->table, &r->room_tables, 2 * r->n_tables + 2,
 				 sizeof(*r->table));
@@ -247,6 +249,8 @@ static bool target_ok(const struct replay *r, uint64_t where, uint64_t count, bo
 		       off % FRAME_BYTES + len <= FRAME_BYTES &&
 		       table_ok(r, extent_desc_off(e, pfn), pfn, undo);
 	case WHERE_DESC:
+		if (swap_area_has(&r->swap, off, off + len))
+			return off % FRAME_BYTES + len <= FRAME_BYTES;
 		return e && off >= extent_desc_off(e, e->first + e->reserved) &&
 		       off + len <= extent_desc_off(e, e->first + e->frames) &&
 		       off % FRAME_BYTES + len <= FRAME_BYTES;
@@ -289,6 +293,8 @@ static int check_targets(struct replay *r)
 	each_live(r, max_extents);
 	n = r->extents.n;
 	rc = extents_load(&r->extents, r->rg, r->mem, n);
+	if (!rc)
+		swap_area_find(r->rg, &r->extents, &r->swap);
 	if (!rc)
 		rc = each_live(r, note_tables);
 	if (!rc && r->n_tables)

@@ -2,18 +2,27 @@
 /* cmd_dump -- dump: spaces as JSON lines, for restore.  Format: dump.h. */
 #include "dump.h"
 
-static json_t *header(const pmpt_space *space)
+static json_t *header(const pmpt_view *view, const pmpt_space *space)
 {
 	json_t *user = json_array();
 
 	for (unsigned i = 0; i < PMPT_USER_WORDS; i++) {
 		uint64_t value = 0;
 
-		(void)pmpt_user_get(space, i, &value); /* fails for a bad index only */
+		(void)pmpt_view_user_get(view, space, i, &value); /* the walk has told errors */
 		(void)json_array_append_new(user, json_hex(value));
 	}
 	return json_pack("{s:i,s:s,s:o,s:o}", "pmpt_dump", DUMP_FORMAT, "version", pmpt_version(),
 			 "space", json_text(pmpt_space_name(space)), "user", user);
+}
+
+static const char *frames_text(unsigned flags)
+{
+	return flags & PMPT_SHARED   ? "segment"
+	       : flags & PMPT_EXT    ? "ext"
+	       : flags & PMPT_DEMAND ? "demand"
+	       : flags & PAGE_OUT    ? "out"
+				     : "alloc";
 }
 
 static json_t *line(const struct run *r)
@@ -25,8 +34,8 @@ static json_t *line(const struct run *r)
 	char prot[5];
 	json_t *o = json_pack("{s:o,s:I,s:I,s:I,s:s,s:s}", "va", json_hex(r->va), "size",
 			      (json_int_t)r->page_bytes, "count", (json_int_t)r->count, "pfn",
-			      (json_int_t)r->pfn, "frames", r->flags & PMPT_EXT ? "ext" : "alloc",
-			      "prot", prot_text(r->flags, prot));
+			      (json_int_t)r->pfn, "frames", frames_text(r->flags), "prot",
+			      prot_text(r->flags, prot));
 
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
 		if (r->flags & bits[i].flag)
@@ -40,17 +49,18 @@ static json_t *line(const struct run *r)
 }
 
 /* pages: in and out, a sum. */
-static int dump_space(pmpt_pool *pool, const char *name, FILE *to, uint64_t *pages)
+static int dump_space(pmpt_pool *pool, const pmpt_view *view, const char *name, FILE *to,
+		      uint64_t *pages)
 {
-	struct runs runs = { 0 };
+	struct runs runs = { .ignore = PMPT_COW };
 	struct progress progress;
 	pmpt_space *space;
 	int rc = pmpt_space_open(pool, name, &space), code;
 
 	if (rc)
 		return fail(rc, "'%s'", name);
-	rc = runs_walk(&runs, space, 0, 0, true);
-	code = rc ? fail(rc, "'%s'", name) : json_put(to, header(space));
+	rc = runs_walk(&runs, view, space, 0, 0, true);
+	code = rc ? fail(rc, "'%s'", name) : json_put(to, header(view, space));
 	progress_start(&progress, name, "runs", runs.n);
 	for (size_t i = 0; i < runs.n && !code && !ferror(to); i++) {
 		code = json_put(to, line(&runs.run[i]));
@@ -69,14 +79,19 @@ static int dump_space(pmpt_pool *pool, const char *name, FILE *to, uint64_t *pag
 static int dump_to(pmpt_pool *pool, char **name, size_t n, const char *path, bool json)
 {
 	struct output out;
+	pmpt_view *view = NULL;
 	uint64_t pages = 0;
 	bool file;
-	int code = output_open(&out, path);
+	int code = output_open(&out, path), rc;
 
 	if (code)
 		return code;
+	rc = pmpt_view_open(pool, &view); /* all spaces at one moment */
+	if (rc)
+		code = fail(rc, "dump");
 	for (size_t i = 0; i < n && !code; i++)
-		code = dump_space(pool, name[i], out.to, &pages);
+		code = dump_space(pool, view, name[i], out.to, &pages);
+	pmpt_view_close(view);
 	file = out.temporary !=
 	       NULL; /* not a pipe or a terminal, where more text would be in the way */
 	code = output_close(&out, code);
@@ -122,8 +137,9 @@ const struct command command_dump = {
 	.synopsis = "pmpt dump [-o FILE] [--json] POOL [SPACE]...",
 	.brief = "write spaces as JSON lines",
 	.text = "Write the named spaces, or all, as JSON lines: for each a header (format, version,\n"
-		"name, user words), a line for each run of pages, and an end.  What is in the frames is\n"
-		"no part of it.  FILE appears when it is whole; what was there stays until then.\n"
+		"name, user words), a line for each run of pages, and an end; all of one moment.  What\n"
+		"is in the frames is no part of it ('read' and 'backup' have that).  FILE appears when\n"
+		"it is whole; what was there stays until then.\n"
 		"Format: pmpt(1).\n",
 	.example = "pmpt dump /dev/shm/pool editor | jq -c 'select(.va)'",
 	.run = run_dump,

@@ -58,14 +58,16 @@ static int change(const char *path, const char *name, struct change *c, const ch
 
 static int run_map(const struct command *cmd, int argc, char **argv)
 {
-	bool ext = false, alloc = false, zero = false, replace = false, m2 = false, g1 = false,
-	     global = false, json = false;
+	bool ext = false, alloc = false, zero = false, demand = false, replace = false, m2 = false,
+	     g1 = false, global = false, json = false;
 	uint64_t pfn = PMPT_PFN_ALLOC, tag = 0, pkey = 0;
 	struct change c = { .flags = PMPT_R | PMPT_W };
 	const struct opt opts[] = {
 		{ "prot", 'p', OPT_PROT, &c.flags, "RWXU", "permissions, letters of rwxu (rw)" },
 		{ "alloc", 0, OPT_FLAG, &alloc, NULL, "take free frames of the pool (default)" },
 		{ "zero", 0, OPT_FLAG, &zero, NULL, "fill them with zeros" },
+		{ "demand", 0, OPT_FLAG, &demand, NULL,
+		  "demand-zero: a page takes a frame when it is first used" },
 		{ "pfn", 0, OPT_COUNT, &pfn, "N",
 		  "first frame: one mapped already, or with --ext" },
 		{ "ext", 0, OPT_FLAG, &ext, NULL, "the frames are not the pool's" },
@@ -87,17 +89,17 @@ static int run_map(const struct command *cmd, int argc, char **argv)
 		usage_error(cmd, "--alloc goes with neither --pfn nor --ext");
 	if (ext && pfn == PMPT_PFN_ALLOC)
 		usage_error(cmd, "--ext needs --pfn");
-	if (zero && pfn != PMPT_PFN_ALLOC)
-		usage_error(cmd, "--zero is for allocated frames");
+	if ((zero || demand) && pfn != PMPT_PFN_ALLOC)
+		usage_error(cmd, "--zero and --demand are for allocated frames");
 	if (m2 && g1)
 		usage_error(cmd, "--2m and --1g exclude each other");
 	if (tag > 15 || pkey > 15)
 		usage_error(cmd, "--tag and --pkey are 0 to 15");
 	if (c.count > 1ull << 36)
 		usage_error(cmd, "COUNT: an address space has 2^36 pages");
-	c.flags |= (ext ? PMPT_EXT : 0) | (zero ? PMPT_ZERO : 0) | (replace ? PMPT_REPLACE : 0) |
-		   (m2 ? PMPT_2M : 0) | (g1 ? PMPT_1G : 0) | (global ? PMPT_G : 0) | PMPT_TAG(tag) |
-		   PMPT_PKEY(pkey);
+	c.flags |= (ext ? PMPT_EXT : 0) | (zero ? PMPT_ZERO : 0) | (demand ? PMPT_DEMAND : 0) |
+		   (replace ? PMPT_REPLACE : 0) | (m2 ? PMPT_2M : 0) | (g1 ? PMPT_1G : 0) |
+		   (global ? PMPT_G : 0) | PMPT_TAG(tag) | PMPT_PKEY(pkey);
 	c.bytes = c.count << (g1 ? 30 : m2 ? 21 : 12);
 	return change(argv[0], argv[1], &c, "mapped", do_map, json);
 }
@@ -161,22 +163,29 @@ const struct command command_protect = {
 
 /* ---- walk ------------------------------------------------------------------------------------ */
 
-static const char *size_name(uint64_t page_bytes)
-{
-	return page_bytes >> 30 ? "1G" : page_bytes >> 21 ? "2M" : "4K";
-}
-
 static json_t *run_json(const struct run *r)
 {
+	static const struct {
+		unsigned flag;
+		const char *key;
+	} states[] = { { PMPT_DEMAND, "demand" },
+		       { PAGE_OUT, "out" },
+		       { PMPT_COW, "cow" },
+		       { PMPT_SHARED, "segment" } };
 	char prot[5];
+	json_t *o = json_pack(
+		"{s:o,s:o,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:I,s:I}", "va", json_hex(r->va), "end",
+		json_hex(r->va + run_bytes(r)), "size", (json_int_t)r->page_bytes, "count",
+		(json_int_t)r->count, "pfn", (json_int_t)r->pfn, "pieces", (json_int_t)r->pieces,
+		"prot", prot_text(r->flags, prot), "ext", (r->flags & PMPT_EXT) != 0, "global",
+		(r->flags & PMPT_G) != 0, "tag", (json_int_t)PMPT_TAG_OF(r->flags), "pkey",
+		(json_int_t)PMPT_PKEY_OF(r->flags));
 
-	return json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:I,s:I}", "va", json_hex(r->va),
-			 "end", json_hex(r->va + run_bytes(r)), "size", (json_int_t)r->page_bytes,
-			 "count", (json_int_t)r->count, "pfn", (json_int_t)r->pfn, "pieces",
-			 (json_int_t)r->pieces, "prot", prot_text(r->flags, prot), "ext",
-			 (r->flags & PMPT_EXT) != 0, "global", (r->flags & PMPT_G) != 0, "tag",
-			 (json_int_t)PMPT_TAG_OF(r->flags), "pkey",
-			 (json_int_t)PMPT_PKEY_OF(r->flags));
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		if (r->flags & states[i].flag)
+			(void)json_object_set_new(o, states[i].key, json_true());
+	}
+	return o;
 }
 
 static void print_run(const struct run *r, const char *trunk, bool last)
@@ -188,15 +197,22 @@ static void print_run(const struct run *r, const char *trunk, bool last)
 	       paint(r->flags & PMPT_X   ? YELLOW
 		     : r->flags & PMPT_W ? GREEN
 					 : PLAIN),
-	       prot_text(r->flags, prot), paint(PLAIN), size_name(r->page_bytes));
-	printf("%s %#" PRIx64, r->flags & PMPT_EXT ? "ext " : "pool", r->pfn);
+	       prot_text(r->flags, prot), paint(PLAIN), page_size_name(r->page_bytes));
+	if (r->flags & PMPT_DEMAND)
+		printf("demand-zero");
+	else if (r->flags & PAGE_OUT)
+		printf("out, in the swap file");
+	else
+		printf("%s %#" PRIx64, r->flags & PMPT_EXT ? "ext " : "pool", r->pfn);
 	if (r->pieces > 1)
 		printf(" in %s pieces", human_count(r->pieces));
 	if (PMPT_TAG_OF(r->flags))
 		printf(" tag %u", PMPT_TAG_OF(r->flags));
 	if (PMPT_PKEY_OF(r->flags))
 		printf(" pkey %u", PMPT_PKEY_OF(r->flags));
-	printf("%s\n", r->flags & PMPT_G ? " global" : "");
+	printf("%s%s%s\n", r->flags & PMPT_G ? " global" : "",
+	       r->flags & PMPT_COW ? " copy-on-write" : "",
+	       r->flags & PMPT_SHARED ? " segment" : "");
 }
 
 /* The last run of those from i on that lie in the same 512 GiB: one entry of the top table. */
@@ -251,6 +267,7 @@ static int run_walk(const struct command *cmd, int argc, char **argv)
 		OPT_END
 	};
 	struct runs runs = { 0 };
+	pmpt_view *view = NULL;
 	pmpt_space *space;
 	pmpt_pool *pool;
 	int code, rc;
@@ -259,7 +276,10 @@ static int run_walk(const struct command *cmd, int argc, char **argv)
 	code = open_space(argv[0], argv[1], &pool, &space);
 	if (code)
 		return code;
-	rc = runs_walk(&runs, space, va, len, frames);
+	rc = pmpt_view_open(pool, &view);
+	if (!rc)
+		rc = runs_walk(&runs, view, space, va, len, frames);
+	pmpt_view_close(view);
 	if (rc)
 		code = fail(rc, "%s: '%s'", argv[0], argv[1]);
 	else if (!json)
@@ -276,7 +296,9 @@ const struct command command_walk = {
 	.brief = "show what a space maps",
 	.text = "Show the mapped ranges of a space in a tree: addresses, size, permissions (r, w, x,\n"
 		"and u for user mode), page size, whether the frames are the pool's or external, and\n"
-		"the first frame.  Neighbours with the same attributes are merged.\n",
+		"the first frame; whether the pages are demand-zero, out in the swap file, copied when\n"
+		"they are written (after a fork), or a segment's.  Neighbours with the same attributes\n"
+		"are merged.\n",
 	.example = "pmpt walk --va 0x7f0000000000 --len 1G /dev/shm/pool editor",
 	.run = run_walk,
 };

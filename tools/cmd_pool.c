@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* cmd_pool -- create, info, stat, space: a pool as a whole. */
+/* cmd_pool -- create, info, stat: a pool as a whole. */
 #include <errno.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "tool.h"
 
@@ -134,6 +134,122 @@ static int info_live(const char *path, bool json)
 	return EXIT_OK;
 }
 
+/* What is in a pool, beyond its numbers. */
+struct contents {
+	pmpt_pool *pool;
+	struct pmpt_swap_status swap;
+	struct space_entry {
+		const char *name;
+		struct pmpt_space_info info;
+	} * space;
+	char **names;
+	size_t n, n_snapshots;
+	uint64_t segments, segment_bytes;
+};
+
+static int count_segment(void *ctx, const struct pmpt_segment *s)
+{
+	struct contents *c = ctx;
+
+	c->segments++;
+	c->segment_bytes += s->bytes;
+	return 0;
+}
+
+static int look_at_spaces(struct contents *c)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < c->n && !rc; i++) {
+		pmpt_space *space;
+
+		rc = pmpt_space_open(c->pool, c->names[i], &space);
+		if (rc)
+			break;
+		c->space[i].name = c->names[i];
+		rc = pmpt_space_info(space, &c->space[i].info);
+		c->n_snapshots += c->space[i].info.snapshot;
+		pmpt_space_close(space);
+	}
+	return rc;
+}
+
+static int look_inside(struct contents *c, const char *path)
+{
+	int code = space_names(c->pool, &c->names, &c->n), rc;
+
+	if (code)
+		return code;
+	c->space = calloc(c->n + 1, sizeof(*c->space));
+	rc = c->space ? look_at_spaces(c) : -ENOMEM;
+	if (!rc)
+		rc = pmpt_segment_list(c->pool, count_segment, c);
+	if (!rc)
+		rc = pmpt_swap_status(c->pool, &c->swap);
+	return rc ? fail(rc, "%s", path) : EXIT_OK;
+}
+
+static void contents_free(struct contents *c)
+{
+	free(c->space);
+	names_free(c->names);
+}
+
+static json_t *contents_json(const struct contents *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct pmpt_space_info *info = &c->space[i].info;
+
+		(void)json_array_append_new(
+			list, json_pack("{s:o,s:b,s:I,s:I,s:I,s:I}", "name",
+					json_text(c->space[i].name), "snapshot", info->snapshot,
+					"mapped_bytes", (json_int_t)info->mapped_bytes, "own_bytes",
+					(json_int_t)info->own_bytes, "shared_bytes",
+					(json_int_t)info->shared_bytes, "ext_bytes",
+					(json_int_t)info->ext_bytes));
+	}
+	return list;
+}
+
+static json_t *swap_json(const struct pmpt_swap_status *s)
+{
+	if (!*s->path)
+		return json_null();
+	return json_pack("{s:o,s:I,s:I,s:b}", "file", json_text(s->path), "slots",
+			 (json_int_t)s->slots, "used", (json_int_t)s->used, "usable",
+			 !s->missing && !s->failed);
+}
+
+#define SPACES_SHOWN 10u
+
+static void contents_print(const struct contents *c)
+{
+	if (*c->swap.path)
+		printf("  swap         %s of %s used of %s%s\n", human_count(c->swap.used),
+		       counted(c->swap.slots, "slot"), c->swap.path,
+		       c->swap.missing || c->swap.failed ? ": lost, see 'pmpt swap status'" : "");
+	if (c->segments)
+		printf("  segments     %s, %s\n", human_count(c->segments),
+		       human_bytes(c->segment_bytes));
+	printf("  spaces       %s", human_count(c->n));
+	if (c->n_snapshots)
+		printf(", of them %s", counted(c->n_snapshots, "snapshot"));
+	putchar('\n');
+	for (size_t i = 0; i < c->n && i < SPACES_SHOWN; i++) {
+		const struct pmpt_space_info *info = &c->space[i].info;
+
+		printf("    %s%s%s: %s in memory: %s own, %s shared, %s external%s\n", paint(BOLD),
+		       c->space[i].name, paint(PLAIN), human_bytes(info->mapped_bytes),
+		       human_bytes(info->own_bytes), human_bytes(info->shared_bytes),
+		       human_bytes(info->ext_bytes), info->snapshot ? "; snapshot" : "");
+	}
+	if (c->n > SPACES_SHOWN)
+		printf("    ... and %s more; 'pmpt space ls' shows all\n",
+		       human_count(c->n - SPACES_SHOWN));
+}
+
 static void info_print(const char *path, const struct pmpt_stats *st)
 {
 	printf("%s%s%s\n", paint(BOLD), path, paint(PLAIN));
@@ -141,7 +257,6 @@ static void info_print(const char *path, const struct pmpt_stats *st)
 	printf("  medium       %s\n", medium_text(st->medium));
 	printf("  extents      %s taken, %s%s\n", human_count(st->extents),
 	       counted(st->frames, "frame"), grows(st));
-	printf("  spaces       %s\n", human_count(st->spaces));
 	printf("  log          %s lanes of %s, bulk lane %s\n", human_count(st->lanes),
 	       human_bytes(st->lane_lines * 64), human_bytes(st->bulk_lines * 64));
 	printf("  last LSN     %s, home up to %s\n", human_count(st->lsn),
@@ -155,6 +270,7 @@ static int run_info(const struct command *cmd, int argc, char **argv)
 				    OPT_END };
 	struct pmpt_recovery rec = { 0 };
 	struct pmpt_stats st = { 0 };
+	struct contents c = { 0 };
 	pmpt_pool *pool;
 	int rc, code;
 
@@ -167,22 +283,31 @@ static int run_info(const struct command *cmd, int argc, char **argv)
 		rc = pmpt_recovery_report(pool, &rec);
 	if (rc)
 		return close_pool(pool, NULL, fail(rc, "%s", argv[0]));
-	if (json) {
-		code = json_put(stdout,
-				json_pack("{s:o,s:b,s:I,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}",
-					  "pool", json_text(argv[0]), "live", 0, "bytes",
-					  (json_int_t)st.pool_bytes, "medium",
-					  medium_text(st.medium), "extents", (json_int_t)st.extents,
-					  "frames", (json_int_t)st.frames, "spaces",
-					  (json_int_t)st.spaces, "lanes", (json_int_t)st.lanes,
-					  "lane_lines", (json_int_t)st.lane_lines, "bulk_lines",
-					  (json_int_t)st.bulk_lines, "lsn", (json_int_t)st.lsn,
-					  "checkpoint_lsn", (json_int_t)st.checkpoint_lsn,
-					  "recovery", recovery_json(&rec)));
-	} else {
+	c.pool = pool;
+	code = look_inside(&c, argv[0]);
+	if (!code && json) {
+		code = json_put(
+			stdout,
+			json_pack("{s:o,s:b,s:I,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,"
+				  "s:I,s:I,s:o,s:o}",
+				  "pool", json_text(argv[0]), "live", 0, "bytes",
+				  (json_int_t)st.pool_bytes, "medium", medium_text(st.medium),
+				  "extents", (json_int_t)st.extents, "frames",
+				  (json_int_t)st.frames, "spaces", (json_int_t)st.spaces, "lanes",
+				  (json_int_t)st.lanes, "lane_lines", (json_int_t)st.lane_lines,
+				  "bulk_lines", (json_int_t)st.bulk_lines, "lsn",
+				  (json_int_t)st.lsn, "checkpoint_lsn",
+				  (json_int_t)st.checkpoint_lsn, "recovery", recovery_json(&rec),
+				  "snapshots", (json_int_t)c.n_snapshots, "segments",
+				  (json_int_t)c.segments, "segment_bytes",
+				  (json_int_t)c.segment_bytes, "swap", swap_json(&c.swap), "list",
+				  contents_json(&c)));
+	} else if (!code) {
 		info_print(argv[0], &st);
+		contents_print(&c);
 		recovery_print(&rec);
 	}
+	contents_free(&c);
 	return close_pool(pool, NULL, code);
 }
 
@@ -190,8 +315,9 @@ const struct command command_info = {
 	.name = "info",
 	.synopsis = "pmpt info [--json] POOL",
 	.brief = "what a pool is, and what opening it recovered",
-	.text = "Open a pool, which recovers it, and tell its size, medium, log, and what recovery\n"
-		"found.  Of a pool that another process has open, tell what its file shows.\n",
+	.text = "Open a pool, which recovers it, and tell its size, medium, log, swap file, segments,\n"
+		"how much each space has alone and shares, and what recovery found.  Of a pool that\n"
+		"another process has open, tell what its file shows.\n",
 	.example = "pmpt info --json /dev/shm/pool | jq .recovery.redone",
 	.run = run_info,
 };
@@ -254,124 +380,4 @@ const struct command command_stat = {
 		"data, free.\n",
 	.example = "pmpt stat /dev/shm/pool",
 	.run = run_stat,
-};
-
-/* ---- space ----------------------------------------------------------------------------------- */
-
-static int space_row(pmpt_pool *pool, const char *name, json_t *list)
-{
-	struct runs runs = { 0 };
-	pmpt_space *space;
-	uint64_t bytes = 0;
-	int rc = pmpt_space_open(pool, name, &space);
-
-	if (rc)
-		return rc;
-	rc = runs_walk(&runs, space, 0, 0, false);
-	for (size_t i = 0; i < runs.n; i++)
-		bytes += run_bytes(&runs.run[i]);
-	if (!rc && list)
-		(void)json_array_append_new(
-			list, json_pack("{s:o,s:I,s:I,s:I}", "name", json_text(name), "pages",
-					(json_int_t)runs.pages, "bytes", (json_int_t)bytes,
-					"ranges", (json_int_t)runs.n));
-	else if (!rc)
-		printf("%12s  %10s  %8s  %s\n", human_count(runs.pages), human_bytes(bytes),
-		       human_count(runs.n), name);
-	pmpt_space_close(space);
-	runs_free(&runs);
-	return rc;
-}
-
-static int space_list(pmpt_pool *pool, bool json)
-{
-	json_t *list = json ? json_array() : NULL;
-	char **name = NULL;
-	size_t n = 0;
-	int code = space_names(pool, &name, &n), rc = 0;
-
-	if (!code && !json)
-		printf("%s%12s  %10s  %8s  NAME%s\n", paint(BOLD), "PAGES", "SIZE", "RANGES",
-		       paint(PLAIN));
-	for (size_t i = 0; i < n && !code && !rc; i++) {
-		rc = space_row(pool, name[i], list);
-		if (rc)
-			code = fail(rc, "'%s'", name[i]);
-	}
-	names_free(name);
-	if (json && !code)
-		return json_put(stdout, json_pack("{s:o}", "spaces", list));
-	json_decref(list);
-	return code;
-}
-
-enum space_verb { SPACE_LS, SPACE_CREATE, SPACE_RM, SPACE_RENAME };
-
-static enum space_verb space_verb(const struct command *cmd, const char *word)
-{
-	static const char *const name[] = { "ls", "create", "rm", "rename" };
-
-	for (unsigned v = SPACE_LS; v <= SPACE_RENAME; v++)
-		if (!strcmp(word, name[v]))
-			return (enum space_verb)v;
-	usage_error(cmd, "'%s': ls, create, rm or rename is expected", word);
-}
-
-static int space_done(enum space_verb verb, const char *name, const char *to, bool json)
-{
-	static const char *const done[] = { "listed", "created", "removed", "renamed" };
-	json_t *o;
-
-	if (!json) {
-		printf("%s space '%s'%s%s%s\n", done[verb], name, to ? " to '" : "", to ? to : "",
-		       to ? "'" : "");
-		return EXIT_OK;
-	}
-	o = json_pack("{s:s,s:o}", "done", done[verb], "space", json_text(name));
-	if (o && to)
-		(void)json_object_set_new(o, "to", json_text(to));
-	return json_put(stdout, o);
-}
-
-static int run_space(const struct command *cmd, int argc, char **argv)
-{
-	static const int operands[] = { 2, 3, 3, 4 };
-	bool json = false;
-	const struct opt opts[] = { { "json", 0, OPT_FLAG, &json, NULL, "print a JSON object" },
-				    OPT_END };
-	int n = options(cmd, opts, argc, argv, 2, 4), rc = 0, code;
-	pmpt_space *space = NULL;
-	pmpt_pool *pool;
-	enum space_verb verb = space_verb(cmd, argv[0]);
-
-	if (n != operands[verb])
-		usage_error(cmd, "%s takes %d operands", argv[0], operands[verb] - 1);
-	code = open_pool(argv[1], &pool, NULL);
-	if (code)
-		return code;
-	if (verb == SPACE_LS)
-		code = space_list(pool, json);
-	else if (verb == SPACE_CREATE)
-		rc = pmpt_space_create(pool, argv[2], &space);
-	else if (verb == SPACE_RM)
-		rc = pmpt_space_delete(pool, argv[2]);
-	else
-		rc = pmpt_space_rename(pool, argv[2], argv[3]);
-	if (rc)
-		code = fail(rc, "%s: '%s'", argv[1], argv[2]);
-	else if (verb != SPACE_LS)
-		code = space_done(verb, argv[2], verb == SPACE_RENAME ? argv[3] : NULL, json);
-	return close_pool(pool, space, code);
-}
-
-const struct command command_space = {
-	.name = "space",
-	.synopsis = "pmpt space ls [--json] POOL\n"
-		    "pmpt space create [--json] POOL NAME\n"
-		    "pmpt space rm [--json] POOL NAME\n"
-		    "pmpt space rename [--json] POOL FROM TO",
-	.brief = "list, create, remove, rename address spaces",
-	.text = "Each change is atomic, and durable when the command returns.\n",
-	.example = "pmpt space create /dev/shm/pool editor",
-	.run = run_space,
 };

@@ -4,6 +4,7 @@
  * ORDER	read and check the whole dump -> create what is missing, empty -> one transaction over
  *		all spaces -> on an error delete what was created.  Killed before the commit it leaves
  *		empty spaces, and restore takes empty ones: it can be run again.
+ * Pages of segments are left out, and pages that were out in the swap file are in memory: it says so.
  * Frames of the pool are new ones.  Frame numbers of the dump that touch are one *piece*, which
  * gets contiguous frames where the pool has them, so sharing and contiguity stay.
  */
@@ -68,7 +69,7 @@ static int pieces_wanted(const struct dump *dump, struct pieces *p)
 			uint64_t frames = r->page_bytes / PMPT_PAGE_BYTES;
 			int rc = 0;
 
-			if (!(r->flags & PMPT_EXT))
+			if (page_in_pool(r->flags) && !(r->flags & PMPT_SHARED))
 				rc = piece_add(p, (struct piece){ .old = r->pfn,
 								  .n = r->count * frames,
 								  .huge = frames > 1 });
@@ -143,8 +144,15 @@ static int map_run(const struct restore *r, pmpt_tx *tx, pmpt_space *space, stru
 	uint64_t frames = run.page_bytes / PMPT_PAGE_BYTES;
 	int rc = 0;
 
+	if (run.flags & PMPT_SHARED)
+		return 0;
+	if (run.flags & PAGE_OUT)
+		return pmpt_map(tx, space, run.va, run.count, PMPT_PFN_ALLOC,
+				(run.flags & ~PAGE_OUT) | PMPT_ZERO);
 	if (run.flags & PMPT_EXT)
 		return pmpt_map(tx, space, run.va, run.count, run.pfn, run.flags);
+	if (run.flags & PMPT_DEMAND)
+		return pmpt_map(tx, space, run.va, run.count, PMPT_PFN_ALLOC, run.flags);
 	while (run.count && !rc) {
 		const struct piece *p = piece_of(&r->got, run.pfn);
 		uint64_t left = (p->old + p->n - run.pfn) / frames;
@@ -227,6 +235,31 @@ static int restore(struct restore *r, uint64_t *lsn)
 	return code;
 }
 
+static int put_done(const struct dump *dump, uint64_t lsn, bool json)
+{
+	uint64_t segments = 0, out = 0;
+
+	for (size_t i = 0; i < dump->n; i++) {
+		segments += dump->space[i].segment_pages;
+		out += dump->space[i].out_pages;
+	}
+	if (json)
+		return json_put(stdout,
+				json_pack("{s:I,s:I,s:I,s:I,s:I}", "spaces", (json_int_t)dump->n,
+					  "pages", (json_int_t)(dump->pages - segments), "left_out",
+					  (json_int_t)segments, "were_out", (json_int_t)out, "lsn",
+					  (json_int_t)lsn));
+	printf("restored %s, %s, LSN %" PRIu64 "\n", counted(dump->n, "space"),
+	       counted(dump->pages - segments, "page"), lsn);
+	if (segments)
+		printf("left out: %s of segments; 'segment create' and 'segment map' make those\n",
+		       counted(segments, "page"));
+	if (out)
+		printf("in memory here, zeroed as the others: %s that were in the swap file\n",
+		       counted(out, "page"));
+	return EXIT_OK;
+}
+
 static int restore_into(const char *path, const struct dump *dump, const char *name, bool json)
 {
 	struct restore r = { .dump = dump, .name = name, .path = path };
@@ -241,13 +274,8 @@ static int restore_into(const char *path, const struct dump *dump, const char *n
 		code = restore(&r, &lsn);
 	else
 		code = fail_os(-ENOMEM, "%s", name);
-	if (!code && json)
-		code = json_put(stdout,
-				json_pack("{s:I,s:I,s:I}", "spaces", (json_int_t)dump->n, "pages",
-					  (json_int_t)dump->pages, "lsn", (json_int_t)lsn));
-	else if (!code)
-		printf("restored %s, %s, LSN %" PRIu64 "\n", counted(dump->n, "space"),
-		       counted(dump->pages, "page"), lsn);
+	if (!code)
+		code = put_done(dump, lsn, json);
 	free((void *)r.space);
 	free(r.created);
 	free(r.wanted.piece);
@@ -294,7 +322,8 @@ const struct command command_restore = {
 	.brief = "make spaces from a dump, all or nothing",
 	.text = "Read a dump (standard input without FILE) and make its spaces, in one transaction.\n"
 		"A space of that name must not exist, or be empty.  Frames of the pool are new ones,\n"
-		"filled with zeros; pages that shared a frame share one again.\n",
+		"filled with zeros; pages that shared a frame share one again.  Pages of segments are\n"
+		"left out, and those that were out in a swap file are in memory: it says how many.\n",
 	.example = "pmpt dump /dev/shm/pool editor | pmpt restore --as copy /dev/shm/other",
 	.run = run_restore,
 };

@@ -6,7 +6,8 @@
  *	{"va":"0x..","size":4096,"count":N,"pfn":N,"frames":"ext","prot":"rw-u"}	a run of pages
  *	{"end":"NAME","pages":N}						ends it
  * size is 4096, 2 MiB or 1 GiB.  A run is contiguous in addresses and frames.  frames "alloc": the
- * pool's; their numbers tell which are shared, contents are no part of it.  Where they apply:
+ * pool's; their numbers tell which are shared, contents are no part of it; "demand": demand-zero, "out":
+ * in the swap file, both with pfn 0; "segment": a segment's, which restore leaves out.  Where they apply:
  * "global", "pwt", "pcd": true; "tag", "pkey": 1 to 15.
  * VALID IF AND ONLY IF every line is such an object without other keys, and every space has its end
  * with the pages counted.
@@ -28,6 +29,7 @@ struct dump_space {
 	struct dump_run *run;
 	size_t n, room;
 	uint64_t pages;
+	uint64_t segment_pages, out_pages; /* of these */
 };
 struct dump {
 	struct dump_space *space;

@@ -148,7 +148,29 @@ static int add_run(struct reader *r, const struct run *run)
 	s->run[s->n++] = (struct dump_run){ .run = *run, .line = r->line };
 	s->pages += run->count;
 	r->dump->pages += run->count;
+	s->segment_pages += run->flags & PMPT_SHARED ? run->count : 0;
+	s->out_pages += run->flags & PAGE_OUT ? run->count : 0;
 	return EXIT_OK;
+}
+
+static bool frames_flag(const char *frames, unsigned *flags)
+{
+	static const struct {
+		const char *name;
+		unsigned flag;
+	} kinds[] = { { "ext", PMPT_EXT },
+		      { "alloc", 0 },
+		      { "demand", PMPT_DEMAND },
+		      { "out", PAGE_OUT },
+		      { "segment", PMPT_SHARED } };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (!strcmp(frames, kinds[i].name)) {
+			*flags |= kinds[i].flag;
+			return true;
+		}
+	}
+	return false;
 }
 
 static int read_attributes(struct reader *r, json_t *o, struct run *run)
@@ -164,9 +186,9 @@ static int read_attributes(struct reader *r, json_t *o, struct run *run)
 
 	if (!prot || !parse_prot(prot, &run->flags))
 		return mismatch(r, "prot", json_object_get(o, "prot"), "letters of rwxu with r");
-	if (!frames || (strcmp(frames, "ext") != 0 && strcmp(frames, "alloc") != 0))
-		return mismatch(r, "frames", json_object_get(o, "frames"), "\"ext\" or \"alloc\"");
-	run->flags |= *frames == 'e' ? PMPT_EXT : 0;
+	if (!frames || !frames_flag(frames, &run->flags))
+		return mismatch(r, "frames", json_object_get(o, "frames"),
+				"\"ext\", \"alloc\", \"demand\", \"out\" or \"segment\"");
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
 		const json_t *value = json_object_get(o, bits[i].key);
 

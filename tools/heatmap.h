@@ -12,7 +12,7 @@
 #include "hilbert.h"
 #include "tool.h"
 
-#define KINDS_MAX  4
+#define KINDS_MAX  8
 #define PANELS_MAX 12
 
 struct kind {
@@ -36,6 +36,7 @@ struct heatmap {
 	bool frames; /* numbers are frames, not addresses */
 	uint64_t cell_pages, pages;
 	struct kind kind[KINDS_MAX];
+	char label[KINDS_MAX][48]; /* where a kind's name is not constant */
 	unsigned n_kinds;
 	struct panel panel[PANELS_MAX];
 	size_t n;
@@ -52,5 +53,13 @@ struct stretch {
 int heatmap_build(struct heatmap *map, const struct stretch *stretch, size_t n, uint64_t span_end);
 void heatmap_svg(const struct heatmap *map, FILE *to);
 void heatmap_free(struct heatmap *map);
+
+/* ---- what is colored (heatmap_kinds.c) --------------------------------------------------------- */
+
+enum heatmap_by { BY_PROT, BY_OWNER, BY_SHARING, BY_TIER };
+
+/* Kinds and stretches of a space (NULL: of the pool's frames; not by tier), and build.  Returns 0 or the
+ * library's error. */
+int heatmap_color(struct heatmap *map, pmpt_pool *pool, const char *space, enum heatmap_by by);
 
 #endif

@@ -15,14 +15,14 @@
 #define LABEL_WIDTH 300u /* a panel's column is at least as wide */
 #define WIDTH       1240u
 #define WIDTH_MIN   920u /* for the line below the legend */
-#define HEAD        180u /* title and legend */
+#define HEAD        180u /* title, a row of the legend, and what is below */
+#define LEGEND_ROW  22u
 #define FREE_COLOR  "#eceff1"
 #define INK         "#263238"
 #define FAINT       "#607d8b"
 
-static void text(FILE *to, double x, double y, const char *style, const char *what)
+static void escaped(FILE *to, const char *what)
 {
-	fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, style);
 	for (; *what; what++) {
 		if (*what == '&')
 			fputs("&amp;", to);
@@ -31,6 +31,12 @@ static void text(FILE *to, double x, double y, const char *style, const char *wh
 		else
 			fputc(*what, to);
 	}
+}
+
+static void text(FILE *to, double x, double y, const char *style, const char *what)
+{
+	fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, style);
+	escaped(to, what);
 	fputs("</text>\n", to);
 }
 
@@ -47,7 +53,7 @@ static const char *place(const struct heatmap *map, uint64_t page, char out[32])
 /* ---- where things go ------------------------------------------------------------------------- */
 
 struct layout {
-	unsigned cell, width, height;
+	unsigned cell, width, height, head;
 };
 
 /* What of the square the curve reaches. */
@@ -73,7 +79,7 @@ struct column {
 static void lay_out(struct heatmap *map, struct layout *l)
 {
 	struct column column[PANELS_MAX];
-	unsigned order = 0, tall = 0, x = MARGIN, y = HEAD, n = 0, wide, high;
+	unsigned order = 0, tall = 0, x = MARGIN, y = l->head, n = 0, wide, high;
 
 	for (size_t i = 0; i < map->n; i++)
 		order = map->panel[i].order > order ? map->panel[i].order : order;
@@ -149,9 +155,11 @@ static void cell_svg(const struct heatmap *map, const struct panel *p, const str
 		p->x + point.x * l->cell, p->y + point.y * l->cell, size, size, color);
 	fprintf(to, "<title>%s", place(map, page, at));
 	for (unsigned k = 0; k < map->n_kinds; k++) {
-		if (pages[k])
-			fprintf(to, "\n%s: %u of %" PRIu64 " pages", map->kind[k].name, pages[k],
-				map->cell_pages);
+		if (!pages[k])
+			continue;
+		fputc('\n', to);
+		escaped(to, map->kind[k].name);
+		fprintf(to, ": %u of %" PRIu64 " pages", pages[k], map->cell_pages);
 	}
 	fprintf(to, "%s</title></rect>\n", all ? "" : map->frames ? "\nno data" : "\nnot mapped");
 }
@@ -304,46 +312,78 @@ static void curve_svg(FILE *to, double x, double y)
 		x, y, x + 35, y - 4);
 }
 
-static double swatch(FILE *to, double x, double y, const char *color, const char *name)
+struct legend {   /* where the next swatch goes */
+	FILE *to; /* NULL: only find how many rows there are */
+	double x, y;
+};
+
+/* Bytes of UTF-8 that begin a character. */
+static size_t characters(const char *name)
 {
-	fprintf(to,
-		"<rect x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"14\" fill=\"%s\" stroke=\"#b0bec5\" "
-		"stroke-width=\"0.5\"/>\n",
-		x, y - 11, color);
-	text(to, x + 20, y, "font-size=\"13\"", name);
-	return x + 44 + 7.2 * (double)strlen(name);
+	size_t n = 0;
+
+	for (; *name; name++)
+		n += ((unsigned char)*name & 0xc0) != 0x80;
+	return n;
 }
 
-static void head_svg(const struct heatmap *map, FILE *to)
+static void swatch(struct legend *l, const char *color, const char *name)
 {
-	const char *what = map->frames ? "Frames" : "Addresses";
-	double x = MARGIN + 56;
+	double wide = 44 + 7.2 * (double)characters(name), left = MARGIN + 56;
+
+	if (l->x > left && l->x + wide > WIDTH_MIN) {
+		l->x = left;
+		l->y += LEGEND_ROW;
+	}
+	if (l->to) {
+		fprintf(l->to,
+			"<rect x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"14\" fill=\"%s\" "
+			"stroke=\"#b0bec5\" stroke-width=\"0.5\"/>\n",
+			l->x, l->y - 11, color);
+		text(l->to, l->x + 20, l->y, "font-size=\"13\"", name);
+	}
+	l->x += wide;
+}
+
+/* Kinds that there are, what is empty, what pale means.  Returns the last row's place. */
+static double legend(const struct heatmap *map, FILE *to)
+{
+	struct legend l = { to, MARGIN + 56, 98 };
 	char line[160], pale[8];
 	unsigned kind = 0;
 
-	text(to, MARGIN, 42, "font-size=\"22\" font-weight=\"bold\"", map->title);
-	text(to, MARGIN, 64, "font-size=\"13\" fill=\"" FAINT "\"", map->subtitle);
-	curve_svg(to, MARGIN + 2, 86);
 	for (unsigned k = 0; k < map->n_kinds; k++) {
 		if (!map->kind[k].pages)
 			continue;
 		snprintf(line, sizeof(line), "%s %s", map->kind[k].name,
 			 human_bytes(map->kind[k].pages * PMPT_PAGE_BYTES));
-		x = swatch(to, x, 98, map->kind[k].color, line);
+		swatch(&l, map->kind[k].color, line);
 	}
 	while (kind + 1 < map->n_kinds && !map->kind[kind].pages)
 		kind++;
 	shade(map->kind[kind].color, 0.1, pale);
-	x = swatch(to, x, 98, FREE_COLOR, map->frames ? "free, tables, log" : "not mapped");
+	swatch(&l, FREE_COLOR, map->frames ? "free, tables, log" : "not mapped");
 	if (map->cell_pages > 1)
-		(void)swatch(to, x, 98, pale,
-			     map->frames ? "pale: partly data" : "pale: partly mapped");
+		swatch(&l, pale, map->frames ? "pale: partly data" : "pale: partly mapped");
+	return l.y;
+}
+
+static void head_svg(const struct heatmap *map, FILE *to)
+{
+	const char *what = map->frames ? "Frames" : "Addresses";
+	char line[160];
+	double y;
+
+	text(to, MARGIN, 42, "font-size=\"22\" font-weight=\"bold\"", map->title);
+	text(to, MARGIN, 64, "font-size=\"13\" fill=\"" FAINT "\"", map->subtitle);
+	curve_svg(to, MARGIN + 2, 86);
+	y = legend(map, to);
 	snprintf(line, sizeof(line),
 		 "%s run along the line (a Hilbert curve) from the dot to the arrow, so neighbours "
 		 "stay neighbours;",
 		 what);
-	text(to, MARGIN + 56, 121, "font-size=\"12.5\" fill=\"" FAINT "\"", line);
-	text(to, MARGIN + 56, 138, "font-size=\"12.5\" fill=\"" FAINT "\"",
+	text(to, MARGIN + 56, y + 23, "font-size=\"12.5\" fill=\"" FAINT "\"", line);
+	text(to, MARGIN + 56, y + 40, "font-size=\"12.5\" fill=\"" FAINT "\"",
 	     map->frames
 		     ? "+ tells how far into the pool a block begins."
 		     : "+ tells how far behind the first address a block begins.  Regions that lie "
@@ -353,7 +393,7 @@ static void head_svg(const struct heatmap *map, FILE *to)
 void heatmap_svg(const struct heatmap *map, FILE *to)
 {
 	struct heatmap placed = *map;
-	struct layout l = { 0 };
+	struct layout l = { .head = HEAD + (unsigned)legend(map, NULL) - 98 };
 
 	lay_out(&placed, &l);
 	fprintf(to,

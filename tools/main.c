@@ -10,11 +10,16 @@
 
 static const struct {
 	const char *title;
-	const struct command *command[8];
+	const struct command *command[10];
 } groups[] = {
 	{ "pools",
-	  { &command_create, &command_info, &command_stat, &command_check, &command_space } },
-	{ "pages", { &command_walk, &command_map, &command_unmap, &command_protect } },
+	  { &command_create, &command_info, &command_stat, &command_check, &command_backup } },
+	{ "spaces",
+	  { &command_space, &command_snapshot, &command_diff, &command_segment, &command_swap,
+	    &command_policy } },
+	{ "pages",
+	  { &command_walk, &command_map, &command_unmap, &command_protect, &command_read,
+	    &command_write, &command_fault, &command_rmap } },
 	{ "in and out", { &command_dump, &command_restore, &command_import, &command_heatmap } },
 	{ "measuring and testing", { &command_bench, &command_storm } },
 };
@@ -82,16 +87,16 @@ static size_t distance(const char *a, const char *b)
 static int unknown(const char *name)
 {
 	const char *nearest = NULL;
-	size_t best = 3; /* further away is no typing mistake */
+	size_t best = 3, n = strlen(name); /* further away is no typing mistake */
 
 	for (size_t g = 0; g < N_GROUPS; g++) {
 		for (size_t i = 0; groups[g].command[i]; i++) {
 			const struct command *cmd = groups[g].command[i];
-			size_t d = distance(name, cmd->name);
+			bool begins = n > 1 && !strncmp(name, cmd->name, n);
+			size_t d = begins ? 0 : distance(name, cmd->name);
 
-			if (!cmd->hidden && (d < best || (!strncmp(name, cmd->name, strlen(name)) &&
-							  strlen(name) > 1 && best == 3))) {
-				best = d < best ? d : best;
+			if (!cmd->hidden && d < best) {
+				best = d;
 				nearest = cmd->name;
 			}
 		}

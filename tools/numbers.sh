@@ -12,9 +12,9 @@ trap 'rm -f "$table"' EXIT
 	jq -r '
 		def short: if . >= 1048576 then "\(. / 1048576 | floor)M" elif . >= 1024 then "\(. / 1024 | floor)K" else "\(.)" end;
 		def fixed($n): if . == null then "" else (. * pow(10; $n) | round) / pow(10; $n) | tostring end;
-		"| " + ([ "`\(.name)`" + (if .log then ", \(.log)" else "" end), (.pages | short),
+		"| " + ([ "`\(.name)`" + ((.log // .children // .write) as $what | if $what then ", \($what)" else "" end), (.pages | short),
 			(if .ops_per_s then "\(.ops_per_s / 1e6 | fixed(2)) M/s"
-			 elif .ms then "\(.ms | fixed(1)) ms" else "\(.bytes_per_page | fixed(2)) bytes" end),
+			 elif .ms then "\(.ms | fixed(1)) ms" elif .us then "\(.us | fixed(1)) us" else "\(.bytes_per_page | fixed(2)) bytes" end),
 			(.ratio_to_raw | fixed(2)), (.ratio_to_skeleton | fixed(2)),
 			(.lines_per_op | fixed(2)), (.fences_per_op | fixed(4)) ] | join(" | ")) + " |"'
 } > "$table"

@@ -12,7 +12,8 @@
 
 #include "tool.h"
 
-#define OPEN_SECONDS 60 /* it takes milliseconds */
+#define OPEN_SECONDS 60   /* it takes milliseconds */
+#define EVICT_PAGES  1024 /* before another try */
 
 static char guard_message[512];
 static const int guarded[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGALRM };
@@ -42,10 +43,19 @@ static void guard(const char *path, bool on)
 	(void)alarm(on ? OPEN_SECONDS : 0);
 }
 
+/* What opening does without: a swap file that is gone, a damaged space that cannot be freed. */
+static void on_log(void *ctx, enum pmpt_log_level level, const char *message)
+{
+	(void)ctx;
+	if (level == PMPT_LOG_ERROR)
+		warn("%s", message);
+}
+
 int open_pool(const char *path, pmpt_pool **pool, int *error)
 {
 	int rc;
 
+	pmpt_log_to(on_log, NULL);
 	guard(path, true);
 	rc = pmpt_open(path, 0, pool);
 	guard(path, false);
@@ -134,9 +144,28 @@ static int try_transaction(pmpt_pool *pool, unsigned flags, int (*fn)(void *ctx,
 	return rc;
 }
 
+/* Move some pages out.  Returns how many went. */
+static uint64_t evict_some(pmpt_pool *pool)
+{
+	struct pmpt_swap_status status;
+	uint64_t done = 0;
+
+	if (pmpt_swap_status(pool, &status) || !*status.path)
+		return 0;
+	(void)pmpt_evict(pool, EVICT_PAGES, &done);
+	return done;
+}
+
 int in_transaction(pmpt_pool *pool, int (*fn)(void *ctx, pmpt_tx *tx), void *ctx, uint64_t *lsn)
 {
-	int rc = try_transaction(pool, 0, fn, ctx, lsn);
+	unsigned flags = 0;
+	int rc;
 
-	return rc == PMPT_E_TX_TOO_LARGE ? try_transaction(pool, PMPT_TX_BULK, fn, ctx, lsn) : rc;
+	for (;;) {
+		rc = try_transaction(pool, flags, fn, ctx, lsn);
+		if (rc == PMPT_E_TX_TOO_LARGE && !flags)
+			flags = PMPT_TX_BULK;
+		else if (rc != PMPT_E_NO_FRAMES || !evict_some(pool))
+			return rc;
+	}
 }

@@ -120,6 +120,25 @@ uint64_t operand(const struct command *cmd, const char *name, const char *text)
 	return value;
 }
 
+unsigned operand_word(const struct command *cmd, const char *const *words, const char *text)
+{
+	char list[128] = "";
+	size_t n = 0, len = 0;
+
+	while (words[n]) {
+		if (!strcmp(text, words[n]))
+			return (unsigned)n;
+		n++;
+	}
+	for (size_t i = 0; i < n && len < sizeof(list); i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+					!i           ? ""
+					: i + 1 == n ? " or "
+						     : ", ",
+					words[i]);
+	usage_error(cmd, "'%s': %s is expected", text, list);
+}
+
 static void take(const struct command *cmd, const struct opt *o, const char *text)
 {
 	switch (o->kind) {

@@ -6,10 +6,21 @@
 
 #include "tool.h"
 
+#define ENTRY_PRESENT 1u /* bit P of an x86-64 entry */
+
+unsigned page_flags(const struct pmpt_mapping *m)
+{
+	bool out = !(m->entry & ENTRY_PRESENT) && !(m->flags & PMPT_DEMAND);
+
+	return m->flags | (out ? PAGE_OUT : 0);
+}
+
 int runs_add(struct runs *runs, const struct run *run, bool by_frame)
 {
 	struct run *last = runs->n ? &runs->run[runs->n - 1] : NULL;
-	uint64_t frames = run->page_bytes / PMPT_PAGE_BYTES;
+	/* demand-zero pages, and those that are out, have none */
+	uint64_t frames =
+		run->flags & (PMPT_DEMAND | PAGE_OUT) ? 0 : run->page_bytes / PMPT_PAGE_BYTES;
 
 	runs->pages += run->count;
 	if (last && last->page_bytes == run->page_bytes && last->flags == run->flags &&
@@ -48,18 +59,18 @@ static int add_page(void *ctx, const struct pmpt_mapping *m)
 	struct run run = { .va = m->va,
 			   .page_bytes = m->page_bytes,
 			   .count = 1,
-			   .pfn = m->pfn,
-			   .flags = m->flags };
+			   .flags = page_flags(m) & ~w->runs->ignore };
 
+	run.pfn = run.flags & PAGE_OUT ? 0 : m->pfn; /* a slot's number is nobody's business */
 	return runs_add(w->runs, &run, w->by_frame);
 }
 
-int runs_walk(struct runs *runs, const pmpt_space *space, uint64_t va, uint64_t len_bytes,
-	      bool by_frame)
+int runs_walk(struct runs *runs, const pmpt_view *view, const pmpt_space *space, uint64_t va,
+	      uint64_t len_bytes, bool by_frame)
 {
 	struct walk w = { runs, by_frame };
 
-	return pmpt_walk(space, va, len_bytes, add_page, &w);
+	return pmpt_view_walk(view, space, va, len_bytes, add_page, &w);
 }
 
 void runs_free(struct runs *runs)
@@ -87,6 +98,13 @@ const char *prot_text(unsigned flags, char text[5])
 	return text;
 }
 
+const char *page_size_name(uint64_t page_bytes)
+{
+	return page_bytes >> 30 ? "1G" : page_bytes >> 21 ? "2M" : "4K";
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
 struct names {
 	char **name;
 	size_t n;
@@ -100,19 +118,31 @@ static int add_name(void *ctx, const char *name)
 	return names->name[names->n++] ? 0 : -ENOMEM;
 }
 
-int space_names(pmpt_pool *pool, char ***out, size_t *n)
+static int add_segment(void *ctx, const struct pmpt_segment *segment)
+{
+	return add_name(ctx, segment->name);
+}
+
+static int names_all(pmpt_pool *pool, bool segments, char ***out, size_t *n)
 {
 	struct names names = { .name = calloc(PMPT_SPACES_MAX + 1, sizeof(char *)) };
-	int rc = names.name ? pmpt_space_list(pool, add_name, &names) : -ENOMEM;
+	int rc = names.name ? 0 : -ENOMEM;
 
+	if (!rc)
+		rc = segments ? pmpt_segment_list(pool, add_segment, &names)
+			      : pmpt_space_list(pool, add_name, &names);
 	if (rc) {
 		names_free(names.name);
-		return fail(rc, "list of spaces");
+		return fail(rc, segments ? "list of segments" : "list of spaces");
 	}
 	*out = names.name;
 	*n = names.n;
 	return EXIT_OK;
 }
+
+int space_names(pmpt_pool *pool, char ***out, size_t *n) { return names_all(pool, false, out, n); }
+
+int segment_names(pmpt_pool *pool, char ***out, size_t *n) { return names_all(pool, true, out, n); }
 
 void names_free(char **names)
 {

@@ -25,8 +25,10 @@ struct command {
 };
 
 extern const struct command command_create, command_info, command_stat, command_check,
-	command_space, command_map, command_unmap, command_protect, command_walk, command_dump,
-	command_restore, command_import, command_heatmap, command_bench, command_storm;
+	command_backup, command_space, command_snapshot, command_diff, command_segment,
+	command_policy, command_swap, command_walk, command_map, command_unmap, command_protect,
+	command_read, command_write, command_fault, command_rmap, command_dump, command_restore,
+	command_import, command_heatmap, command_bench, command_storm;
 
 /* ---- options (options.c): one table is both parser and help ---------------------------------- */
 
@@ -59,7 +61,9 @@ _Noreturn void usage_error(const struct command *cmd, const char *format, ...)
 /* An operand as a number, or a usage error that names it. */
 uint64_t operand(const struct command *cmd, const char *name, const char *text);
 bool parse_number(const char *text, uint64_t *value);
-bool parse_prot(const char *text, unsigned *prot); /* "rwxu", any of them, '-' ignored */
+bool parse_prot(const char *text, unsigned *prot); /* "rwxu", r among them, '-' ignored */
+/* Which of the words (ends with NULL) an operand is, or a usage error that lists them. */
+unsigned operand_word(const struct command *cmd, const char *const *words, const char *text);
 
 /* ---- files (file.c) ---------------------------------------------------------------------------- */
 
@@ -134,10 +138,21 @@ int fail_taken(int error, const char *path, const char *name); /* say it; the ex
 /* Close both (space may be NULL).  rc: an exit code, kept unless it is 0 and closing fails. */
 int close_pool(pmpt_pool *pool, pmpt_space *space, int rc);
 /* fn(ctx, tx) in one transaction: redo, or where it is too large for that, bulk.  All or nothing.
+ * Where frames are missing and the pool has a swap file, pages go out and it is tried again.
  * lsn: out, may be NULL.  Returns 0 or the library's error. */
 int in_transaction(pmpt_pool *pool, int (*fn)(void *ctx, pmpt_tx *tx), void *ctx, uint64_t *lsn);
 
 /* ---- runs of pages (runs.c) ------------------------------------------------------------------ */
+
+/* In the flags of a page, beside what the library says: it is out, in a slot of the swap file. */
+#define PAGE_OUT (1u << 30)
+/* The flags of a page that a walk has met, with PAGE_OUT. */
+unsigned page_flags(const struct pmpt_mapping *m);
+/* The page has a frame of the pool. */
+static inline bool page_in_pool(unsigned flags)
+{
+	return !(flags & (PMPT_EXT | PMPT_DEMAND | PAGE_OUT));
+}
 
 struct run { /* count pages of one size, contiguous in address, with the same flags */
 	uint64_t va, page_bytes, count, pfn;
@@ -149,13 +164,14 @@ struct runs {
 	struct run *run;
 	size_t n, room;
 	uint64_t pages;
+	unsigned ignore; /* flags that make no difference, set before a walk */
 };
 /* Add pages behind what is there; merged where they go on.  by_frame: only contiguous frames.
  * Returns 0 or -ENOMEM. */
 int runs_add(struct runs *runs, const struct run *run, bool by_frame);
-/* Walk [va, va + len_bytes).  Returns as pmpt_walk. */
-int runs_walk(struct runs *runs, const pmpt_space *space, uint64_t va, uint64_t len_bytes,
-	      bool by_frame);
+/* Walk [va, va + len_bytes), in a view.  Returns as pmpt_view_walk. */
+int runs_walk(struct runs *runs, const pmpt_view *view, const pmpt_space *space, uint64_t va,
+	      uint64_t len_bytes, bool by_frame);
 void runs_free(struct runs *runs);
 static inline uint64_t run_bytes(const struct run *run) { return run->count * run->page_bytes; }
 /* The end of a run as text: 2^64, behind the last page, is no uint64_t. */
@@ -163,8 +179,12 @@ const char *end_text(uint64_t va, uint64_t bytes, int digits);
 /* "rwxu" into text, '-' for what is not there. */
 const char *prot_text(unsigned flags, char text[5]);
 
-/* All spaces' names, in a NULL-terminated array.  Returns an exit code, the error printed. */
+const char *page_size_name(uint64_t page_bytes); /* "4K" */
+
+/* All spaces' names, or all segments', in a NULL-terminated array.  Returns an exit code, the error
+ * printed. */
 int space_names(pmpt_pool *pool, char ***names, size_t *n);
+int segment_names(pmpt_pool *pool, char ***names, size_t *n);
 void names_free(char **names);
 
 #endif

@@ -215,7 +215,7 @@ static void recovery_run(void *pm)
 	bridge_rules();
 	for (unsigned a = 0; a < 2; a++)
 		crashsim_note(2 * a, recovered[a]);
-	crashsim_begin(0);
+	crashsim_begin_again(0);
 	bridge_recover(pm);
 	crashsim_returned(0);
 }
@@ -238,7 +238,7 @@ static void format_setup(void *pm)
 static void format_run(void *pm)
 {
 	bridge_rules();
-	crashsim_begin(0);
+	crashsim_begin_again(0);
 	bridge_format_again(pm, 2);
 	crashsim_returned(0);
 }

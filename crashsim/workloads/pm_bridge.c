@@ -33,6 +33,8 @@ struct pmpt_pool *pool;
 struct pmpt_space *space;
 struct mem bridge_mem;
 unsigned calls[2];
+bool bridge_alone;
+bool bridge_contents;
 void (*bridge_at_event)(void);
 
 static struct region region;
@@ -173,7 +175,9 @@ static const char *const rule_name[RULES] = {
 	NAME(F2_TABLE_WAIT),    NAME(F2_BULK_WAIT),
 	NAME(F8_EXCLUDE),       NAME(W4_PERSIST),
 	NAME(W7_OWNER),         NAME(W8_UNLOCK),
-	NAME(F4_LOGGED),
+	NAME(F4_LOGGED),        NAME(F6_SHARE),
+	NAME(F6_FORK_WAITS),    NAME(S1_SYNC),
+	NAME(S2_RESERVE),       NAME(WX_STATE),
 };
 
 static uint64_t faults(void)
@@ -246,6 +250,7 @@ void bridge_format_extent(void *pm, const struct shape *s, uint64_t frames)
 				      .salt = 0x1234567 };
 	uint64_t off = FRAME_BYTES;
 
+	bridge_alone = false;
 	_Static_assert(sizeof(struct sb) <= SB_BYTES, "the superblock has its room");
 	/* of lines that the setup leaves, too */
 	rules_off = faults() & (uint64_t)1 << RULE_CRC_SALT;
@@ -310,16 +315,19 @@ __attribute__((no_sanitize_thread)) static const volatile uint64_t *words_at(con
 	return word;
 }
 
-/* A leaf counts by its address, entry, and, with tag 1, by what the page begins with. */
+/* A page counts by its address, entry, and, with tag 1, by what it begins with. */
 __attribute__((no_sanitize_thread)) static void walk_leaf(struct walk *w, uint64_t va,
 							  uint64_t entry, unsigned level)
 {
 	mix(w, va | w->record);
 	mix(w, (entry & ~ENTRY_AD) ^ level);
-	if ((entry & ENTRY_TAG) >> ENTRY_TAG_SHIFT == 1) {
-		const volatile uint64_t *word = words_at(w, entry & ENTRY_PFN, LINE_BYTES);
+	if (!(entry & ENTRY_P) || entry & ENTRY_EXT)
+		return;
+	if (bridge_contents || (entry & ENTRY_TAG) >> ENTRY_TAG_SHIFT == 1) {
+		size_t bytes = bridge_contents ? level_bytes(level) : LINE_BYTES;
+		const volatile uint64_t *word = words_at(w, entry & ENTRY_PFN, bytes);
 
-		for (unsigned i = 0; i < LINE_WORDS; i++)
+		for (size_t i = 0; i < bytes / sizeof(*word); i++)
 			mix(w, word[i]);
 	}
 }
@@ -335,7 +343,7 @@ __attribute__((no_sanitize_thread)) static void walk_table(struct walk *w, uint6
 	for (unsigned i = 0; i < FRAME_WORDS; i++) {
 		uint64_t entry = word[i], at = va | (uint64_t)i << level_shift(level);
 
-		if (!entry || (level == 4 && (at >= SPLIT) != w->actor))
+		if (!entry || (level == 4 && !bridge_alone && (at >= SPLIT) != w->actor))
 			continue;
 		if (entry_is_table(entry, level))
 			walk_table(w, entry & ENTRY_PFN, at, level - 1);
@@ -352,9 +360,14 @@ __attribute__((no_sanitize_thread)) static void walk_record(struct walk *w, uint
 
 	if (state == SPACE_FREE)
 		return;
-	for (unsigned k = 0; k < 8 && i % 2 == w->actor; k++)
+	if (word[0] & RECORD_SWAP) { /* the record of the swap tier, not what its root names */
+		for (unsigned k = 0; k < 4 && (bridge_alone || i % 2 == w->actor); k++)
+			mix(w, (uint64_t)i << 8 | k), mix(w, word[k]);
+		return;
+	}
+	for (unsigned k = 0; k < 8 && (bridge_alone || i % 2 == w->actor); k++)
 		mix(w, state << 32 | i), mix(w, word[10 + k]);
-	for (unsigned k = 4 * w->actor; k < 4 * w->actor + 4; k++) {
+	for (unsigned k = 4 * w->actor; k < (bridge_alone ? 8 : 4 * w->actor + 4); k++) {
 		if (word[2 + k])
 			mix(w, i << 8 | k), mix(w, word[2 + k]);
 	}
@@ -369,7 +382,7 @@ uint64_t bridge_domain(void *pm, unsigned actor)
 	_Static_assert(offsetof(struct space_record, user) == 16 &&
 			       offsetof(struct space_record, name) == 80,
 		       "the words of a record");
-	for (uint32_t i = 0; i < region_sb(w.rg)->n_spaces; i++)
+	for (uint32_t i = 0; i < region_sb(w.rg)->n_spaces && !(bridge_alone && actor); i++)
 		walk_record(&w, i);
 	return w.digest;
 }
@@ -424,7 +437,7 @@ void bridge_begin(unsigned actor)
 	hook_settle();
 	next_note[actor] = recording->n;
 	crashsim_note(2 * actor + 1, 0);
-	crashsim_begin(actor);
+	crashsim_begin_again(actor);
 }
 
 void bridge_returned(unsigned actor)
@@ -448,6 +461,7 @@ void bridge_stop(void)
 	MUST(core_close(pool, false));
 	pool = NULL;
 	space = NULL;
+	bridge_contents = false;
 	stage = was;
 }
 

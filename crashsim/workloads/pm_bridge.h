@@ -33,6 +33,7 @@ struct shape { /* 0: 2 lanes of 2 x 8 lines, 16 bulk lines, 2 spaces, 32 frames 
 extern struct pmpt_pool *pool;
 extern struct pmpt_space *space; /* "s", record 0 */
 extern unsigned calls[2];        /* that have returned, by actor */
+extern bool bridge_alone;        /* after bridge_format: all is actor 0's domain */
 
 /* ---- setup ------------------------------------------------------------------------------------- */
 
@@ -61,16 +62,21 @@ void bridge_returned(unsigned actor);
 		bridge_returned(actor); \
 	} while (0)
 /* What changes no domain: a checkpoint, frames reclaimed. */
-#define ASIDE(actor, call)                      \
-	do {                                    \
-		crashsim_begin(2 + (actor));    \
-		MUST(call);                     \
-		crashsim_returned(2 + (actor)); \
+#define ASIDE(actor, call)                         \
+	do {                                       \
+		crashsim_begin_again(2 + (actor)); \
+		MUST(call);                        \
+		crashsim_returned(2 + (actor));    \
 	} while (0)
 /* From here on a page walker may set A and D where these pages of "s" are mapped (--walker). */
 void bridge_walker(uint64_t va, unsigned pages);
 /* Close the pool as a process that ends does, without a checkpoint; not recorded. */
 void bridge_stop(void);
+
+/* The whole content of each page of the pool's frames is part of a domain, not only the first line of those
+ * with tag 1.  To be set by run and check;
+ * bridge_stop() takes it back. */
+extern bool bridge_contents;
 
 /* ---- recover and check ------------------------------------------------------------------------- */
 

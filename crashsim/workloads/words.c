@@ -72,7 +72,7 @@ static void returned(unsigned actor, unsigned n, const struct set *set)
 	for (unsigned i = 0; i < n; i++)
 		crashsim_note(set[i].word, set[i].value);
 	crashsim_note(16 + 8 * actor, 0);
-	crashsim_returned(actor);
+	hook_returned(actor);
 }
 
 static void as_words(unsigned n, const struct set *set, struct wal_word *w)
@@ -151,7 +151,7 @@ void bulk_undo(void)
 {
 	MUST(bulk_abort(&words_wal));
 	bulk_end(&words_wal);
-	crashsim_returned(0);
+	hook_returned(0);
 }
 
 /* ---- recover and check --------------------------------------------------------------------------- */

@@ -253,7 +253,7 @@ static int same_call(unsigned value)
 }
 static void same_actor(unsigned actor)
 {
-	crashsim_begin(actor);
+	crashsim_begin_again(actor);
 	MUST(same_call(8 + actor));
 	crashsim_note(8, same_now(pool->rg->base + (GROUP_BYTES - SB_BYTES)));
 	crashsim_returned(actor);
@@ -292,7 +292,7 @@ static void bulk_same_a(void)
 
 	MUST(pmpt_begin(pool, PMPT_TX_BULK, &tx));
 	MUST(pmpt_map(tx, space, A, 1, 8, PMPT_R | PMPT_EXT | PMPT_REPLACE));
-	crashsim_begin(0);
+	crashsim_begin_again(0);
 	MUST(bulk_spill(tx));
 	MUST(pmpt_user_set(tx, space, 0, 8));
 	MUST(pmpt_commit(tx, NULL));
@@ -312,7 +312,7 @@ static void abort_same_a(void)
 	MUST(pmpt_begin(pool, PMPT_TX_BULK, &tx));
 	MUST(pmpt_map(tx, space, A, 1, 8, PMPT_R | PMPT_EXT | PMPT_REPLACE));
 	MUST(pmpt_user_set(tx, space, 0, 8));
-	crashsim_begin(2);
+	crashsim_begin_again(2);
 	MUST(bulk_spill(tx));
 	MUST(pmpt_abort(tx));
 	crashsim_returned(2);

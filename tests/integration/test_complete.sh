@@ -1,6 +1,6 @@
 #!/bin/sh
-# Nothing is without its test: each rule that can be switched off has a test in tests/crash that fails
-# without it, each error of the header is expected and each public function called somewhere, each
+# Nothing is without its test: each rule that can be switched off has a test in tests/crash, or of views,
+# that fails without it, each error of the header is expected and each public function called somewhere, each
 # source file has its test program.
 set -eu
 bad=0
@@ -12,7 +12,7 @@ tests=$(find tests -name '*.c')
 
 # A rule: bites(RULE, ..), family(RULE, ..), switched off by hand and found, or in the table of faults.
 for rule in $(grep -o 'RULE_[A-Z0-9_]*' lib/rules.h | grep -v RULES_H | sort -u); do
-	grep -qE "bites\($rule,|family\($rule,|rules_off = \(uint64_t\)1 << $rule;" tests/crash/test_*.c ||
+	grep -qE "bites\($rule,|family\($rule,|rules_off = \(uint64_t\)1 << $rule;" tests/crash/test_*.c tests/*/test_view*.c ||
 		grep -q "^${rule#RULE_}	" tests/integration/test_crashsim_faults.sh ||
 		lacks "$rule: no test that fails without it"
 	grep -q "rule_on($rule)" lib/*.c recovery/*.c || lacks "$rule: nothing asks for it"
@@ -40,6 +40,11 @@ for file in lib/*.c recovery/*.c; do
 	pool_open) name=pool_obj ;;
 	pools) name=pool ;;                            # the forked child
 	check_map | check_tree) name=check ;;
+	check_policy) name=policy ;;
+	relate) name=fork ;;
+	tx_frames) name=tx ;;
+	frame_wait) name=frame ;;
+	swap_area | swap_move | swap_evict | check_swap) name=swap ;;
 	esac
 	[ -n "$(find tests -name "test_$name.c")" ] || lacks "$file: no test_$name.c"
 done

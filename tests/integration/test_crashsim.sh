@@ -73,6 +73,22 @@ for i in 0 1 2; do ./two run --json --schedules 8 --shard $i/3 >two$i || true; d
 status 1 ./two merge two1 two2 two0
 no_seconds out >again
 cmp one again || fail "merge of schedules"
+{ echo "crashsim: warning: workload 'x': words"; cat shard1; } >mixed # standard error in the same file
+$c run no_flush good --json --max-failures 100 | no_seconds >one || true
+status 1 $c merge shard0 mixed shard2
+no_seconds out >again
+cmp one again || fail "merge of what has lines of standard error in it"
+echo 'crashsim: out of memory' >only
+status 2 $c merge only
+has err 'only: found nothing'
+$c run good --json >whole
+status 2 $c merge whole
+has err 'whole:1: found the result of a whole run'
+status 2 $c merge cases.c
+has err "cases.c:1: found no JSON, expected what .crashsim run --json --shard I/N. wrote"
+echo '{"a":1}' >strange
+status 2 $c merge strange
+has err 'strange:1: found no result of .crashsim run --json'
 echo '{"crashsim":' >broken
 status 2 $c merge broken
 has err 'broken:1: found no JSON'
@@ -122,6 +138,14 @@ hazard beside 'recovery stores 8 bytes at +0x200, outside the buffer of 512 byte
 hazard unseen_beside 'recovery has changed 8 bytes unseen, the first at +0x208, outside the buffer'
 hazard loops 'does not end: it loops'
 hazard hangs 'recovery hangs' --hang 0.2
+hazard kills 'killed by SIGKILL'
+status 1 $c run kills --mode rerun --json
+expect "killed apart" "$(jq -c '[.failure[].what] | unique' out)" '["recovery was killed by SIGKILL: Killed"]'
+for w in kills hangs; do
+	id=$($c run $w --hang 0.2 --json | jq -r '.failure[0].id')
+	status 1 $c replay --hang 0.2 "$id"
+	[ $w = kills ] && has out "$id: recovery was killed by SIGKILL" || has out "$id: recovery hangs"
+done
 hazard eats 'allocates without bound' --memory 64M
 hazard segv 'killed by SIGSEGV' --mode rerun
 # a path that kills is left out, and no other one that reads the same behind another crash
@@ -133,6 +157,46 @@ cmp deep_kill deep_fail || fail "killed or failed: $(cat deep_kill deep_fail)"
 status 0 $c run prints --json
 expect "output of recovery is no output of ours" "$(jq -c '[.executions, .failures]' out)" '[8,0]'
 has err 'recovery printed 64 bytes'
+expect "what recovery printed, among the warnings" "$(jq -c '[.warnings[] | sub("[.:;,].*"; "")]' out)" \
+	'["recovery printed 64 bytes"]'
+for i in 0 1; do $c run prints --json --shard $i/2 >shard$i 2>err; done
+status 0 $c merge shard0 shard1
+[ "$(jq -r '.warnings[0]' out | cut -c1-16)" = 'recovery printed' ] || fail "merge forgets a warning: $(cat out)"
+$c run unseen_word --json >out 2>err || true
+expect "what changed unseen, among the warnings" "$(jq -c '[.warnings[] | test("changed unseen")]' out)" '[true,true]'
+[ "$(grep -c 'changed unseen' err)" = 2 ] || fail "warned of twice: $(cat err)"
+
+# ---- ids: each is of one failure
+for w in flip no_flush many nested hangs; do
+	$c run $w --json --hang 0.2 --max-failures 100 >out 2>err || true
+	expect "ids of $w" "$(jq '[.failure[].id] | unique | length' out)" "$(jq .failures out)"
+done
+for w in many no_flush; do
+	$c run $w --max-failures 100 >out 2>err || true
+	sed -n 's/.* replay \([^ ]*:[^ ]*\)$/\1/p' out >ids
+	[ "$(sort -u ids | wc -l)" = "$(wc -l <ids)" ] || fail "an id of $w is told twice: $(sort ids | uniq -d)"
+	for id in $(head -n 8 ids); do status 1 $c replay "$id"; done
+done
+$c run many >out || true
+has out '[0-9] more failures*, made small, came to one that is told above'
+
+# ---- what recovery leaves behind: an execution that reads less than the one before, or than one in another process
+for w in once once_early; do
+	status 1 $c run $w --json
+	expect "$w" "$(jq -r '.failure[0].what' out | cut -c1-33)" 'recovery is not deterministic: ru'
+	status 1 $c run $w --mode eager
+	has out 'recovery is not deterministic.*in another process'
+done
+status 1 $c run once_early --depth 1
+has out 'in another process: it keeps something'
+status 1 $c run once --mode rerun --json
+expect "each execution apart" "$(jq -c '[.failure[].what] | unique' out)" '["uneven"]'
+for w in good no_flush nested many; do
+	for o in '' --no-prune '--depth 3' '--persist cache' '--line-order free'; do
+		$c run $w $o --json --max-failures 1000 >out || true
+		! grep -q 'not deterministic' out || fail "$w $o is deterministic"
+	done
+done
 
 # ---- replay
 $c run no_flush --json >runs || true
@@ -209,6 +273,15 @@ has out 'missing   a fence before the return of operation 0$'
 has out 'nor any at the other crash points'
 status 0 $c run drained
 
+# what a thread has waited for came before its return; what it has not may still have been to come
+"$BUILD"/crashsim-cc -o threads threads.c
+for w in join cond lock barrier sem atomic volatile buffer; do
+	status 0 ./threads run wait_$w --schedules 12 --json
+done
+status 1 ./threads run no_wait --schedules 12
+has out 'the store has returned, and it is lost'
+has out 'missing   a fence before the return of operation 0$'
+
 # ---- the cause, and its proof
 status 1 $c run no_flush no_fence nested order --out reports
 cause() { # WORKLOAD MISSING PATTERN
@@ -232,6 +305,17 @@ for f in reports/*.svg; do
 done
 has reports/no_fence-0.svg 'missing fence'
 has reports/no_flush-0.svg 'missing flush'
+
+# of two threads: a fence drains only what its own thread has flushed
+status 1 ./threads run apart_flush apart_fence apart_order --out reports
+x=$(grep -n 'pool->x = 1' threads.c | tail -n 2 | head -n 1 | cut -d: -f1)
+cause apart_flush 'flush and fence' "missing   a flush of the line at +0x0 after threads.c:$x, and a fence behind it, by the same thread$"
+cause apart_fence 'fence' "missing   a fence after the flush at threads.c:$((x + 2)), by the same thread$"
+cause apart_order 'nothing' 'none was found that removes the failure, among those that were tried'
+for w in apart_flush apart_fence; do
+	expect "proof of $w at every crash point" "$(jq '.proof.crash_points > 1' reports/$w-0.json)" true
+	has reports/$w-0.svg 'missing fence'
+done
 
 # no two labels of a picture overlap, nor goes any beyond its edge; a long one is whole where it is pointed at
 status 1 $c run long_values --max-failures 1 --out reports
@@ -380,6 +464,77 @@ gcc -I"$here/../../crashsim" -c unseen.c
 status 3 ./unseen
 has err 'compiled by crashsim-cc'
 
+marks() { # WORKLOAD WORDS
+	status 3 $c run "$1"
+	has err "workload '$1': $2, at cases.c:[0-9]* in $1_run"
+}
+marks bad_begin 'crashsim_begin(1): the operation has begun before, each begins once'
+marks bad_open 'crashsim_begin(1): the operation has begun before, each begins once'
+marks bad_return 'crashsim_returned(1): the operation has not begun'
+marks bad_returns 'crashsim_returned(1): the operation has returned before'
+marks bad_op 'crashsim_begin(256): there is no such operation, expected 0 to 255'
+marks bad_op_returned 'crashsim_returned(300): there is no such operation, expected 0 to 255'
+marks bad_more 'crashsim_begin_again(1): the operation has begun before, and has not returned'
+marks bad_slot 'crashsim_note(64): there is no such slot, expected 0 to 63'
+status 0 $c run marks_again
+status 1 $c run bad_state
+has out 'crashsim_state(256): there is no such operation, expected 0 to 255, at cases.c:[0-9]* in bad_state_check'
+status 1 $c run bad_noted
+has out 'crashsim_noted(64): there is no such slot, expected 0 to 63, at cases.c:[0-9]* in bad_noted_check'
+cat >twins1.c <<'END'
+#include <crashsim.h>
+static void run(void *pm) { *(volatile uint64_t *)pm = 1; }
+CRASHSIM_WORKLOAD(twin, .bytes = 64, .run = run)
+END
+cp twins1.c twins2.c
+"$BUILD"/crashsim-cc -o twins twins1.c twins2.c
+status 2 ./twins list
+has err "two workloads have the name 'twin', one at twins[12].c:3"
+
+# a program that is none of ours
+cat >other.c <<'END'
+int main(void)
+{
+	return 0;
+}
+END
+gcc -o plain other.c
+"$BUILD"/crashsim-cc -o own_main other.c
+for p in plain own_main; do
+	status 3 $c run ./$p
+	has err "./$p: nothing was explored: it never called crashsim_main()"
+done
+status 3 $c run ./nowhere
+has err 'cannot run ./nowhere: No such file'
+status 3 $c run ./other.c
+has err 'cannot run ./other.c: Permission denied'
+status 1 $c run ./cases no_flush good --json
+expect "a program that is" "$(jq -c .workload out | tr '\n' ' ')" '"no_flush" "good" '
+status 2 $c run ./cases no_such
+
+# ---- pointers to volatile, and memory that there is not
+cat >large.c <<'END'
+#include <crashsim.h>
+static void run(void *pm)
+{
+	volatile uint64_t *w = pm;
+
+	w[0] = 1;
+	CRASHSIM_CLWB(w);
+	CRASHSIM_CLFLUSHOPT(w);
+	CRASHSIM_CLFLUSH(w);
+	CRASHSIM_MOVNT(&w[1], 1);
+	crashsim_stored(w, 8);
+	crashsim_loads(w, 8);
+	CRASHSIM_SFENCE();
+}
+CRASHSIM_WORKLOAD(large, .bytes = 1 << 30, .run = run)
+END
+"$BUILD"/crashsim-cc -Wall -Wextra -Wcast-qual -Werror -o large large.c
+gcc -I"$here/../../crashsim" -Wall -Wextra -Werror -c -o large.o large.c
+status 3 sh -c 'ulimit -v 1500000; ./large run'
+has err 'out of memory: record() wants malloc(t->bytes + 1)'
+
 # ---- atomics wider than a word
 for compiler in gcc clang 'clang -mcx16'; do
 	CRASHSIM_CC=${compiler%% *} CRASHSIM_WARN=no "$BUILD"/crashsim-cc -w -o wide wide.c ${compiler#${compiler%% *}}
@@ -432,6 +587,17 @@ static void check(void *pm)
 CRASHSIM_WORKLOAD(endless, .bytes = 4096, .run = run, .check = check)
 END
 "$BUILD"/crashsim-cc -o time time.c
-status 0 ./cases run ./time --json --time-limit 0.5
+status 3 ./cases run ./time --json --time-limit 0.5
 expect "a run that time ended" "$(jq -c '[.exhaustive, .seconds < 3]' out)" '[false,true]'
+status 3 ./time run --time-limit 0.3
+has out 'NOT exhaustive: --time-limit 0.3 cut it off'
+status 3 ./time run --time-limit 0.3 --quiet
+expect "a line of a run that time ended" "$(wc -l <out) $(grep -c '^endless: no failure in [0-9]* of 2 crash points; NOT exhaustive: --time-limit 0.3 cut it off$' out)" '1 1'
+for i in 0 1; do ./time run --json --time-limit 0.3 --shard $i/2 >late$i || true; done
+status 3 ./time merge late0 late1
+expect "shards that time ended" "$(jq -c .exhaustive out)" false
+status 3 $c run good no_flush --time-limit 0.000001 --quiet
+has out '^good: no failure in 0 of 9 crash points; NOT exhaustive: --time-limit 1e-06 cut it off'
+status 1 $c run no_flush --max-failures 1
+has out 'NOT exhaustive: --max-failures 1 cut it off'
 echo ok

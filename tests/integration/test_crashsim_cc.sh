@@ -52,8 +52,8 @@ tutorial() {
 			cp "$tmp/out" shown.out
 			;;
 		text)
-			grep -E '\.c:[0-9]|failure|returned|seed' "$block" > want || fail "block $i shows no place"
-			sed 's/ list:.*//; s/ two_threads:.*//' want > want.lines
+			# all of it but how fast it was; ids of programs with threads differ from compiler to compiler
+			sed 's/; [0-9.]* s, [0-9]* executions.*//; s/ two_threads:.*//' "$block" > want.lines
 			while IFS= read -r line; do
 				grep -qF -- "$line" shown.out || { cat shown.out; fail "the tutorial shows '$line'"; }
 				shown=$((shown + 1))
@@ -482,7 +482,7 @@ END
 	sed '/leave this out/d' library.c > bad-library.c
 	crashsim-cc -o library library.c -lpmemobj
 	crashsim-cc -o bad-library bad-library.c -lpmemobj
-	expect 0 ./library run --json --time-limit 2
+	expect 0 sh -c './library run --json --time-limit 2 || [ $? = 3 ]' # as much as there is time for
 	says 'libpmemobj.so.1 is not instrumented'
 	[ "$(number executions)" -ge 20 ] || fail "libpmemobj: $(cat out)"
 	expect 1 ./bad-library run --json --max-failures 1

@@ -29,7 +29,7 @@ awk -F'"' '{
 			sum[$i] += substr($(i + 1), 2)
 } END {
 	printf "%d workloads, %d crash points, %d inside recovery, %d executions\n", NR, sum["crash_points"], sum["nested_points"], sum["executions"]
-	exit !(NR >= 58 && sum["crash_points"] >= 11000 && sum["nested_points"] >= 100000 && sum["executions"] >= 500000)
+	exit !(NR >= 104 && sum["crash_points"] >= 18000 && sum["nested_points"] >= 160000 && sum["executions"] >= 1500000)
 }' "$out" || say "less than there was"
 was=$(mktemp)
 cp "$out" "$was"

@@ -57,7 +57,8 @@ diff -u "$tmp/header" "$tmp/pages" || wrong "identifiers of the header (-) and o
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include "entry.h"
+#include "swap_area.h"
+#include "swap_file.h"
 static int bad;
 static void same(const char *what, unsigned long long page, unsigned long long code)
 {
@@ -87,6 +88,9 @@ END
 		/^A slot of/ { start("sb_extent", "sizeof(struct sb_extent)", 0) }
 		/^\.Sh EXTENT HEADER/ { start("extent_head", "sizeof(struct extent_head)", 0) }
 		/^\.Sh DIRECTORY/ { start("space_record", "sizeof(struct space_record)", 0) }
+		/^\.Sh SWAP AREA/ { start("swap_area_head", "sizeof(struct swap_area_head)", 0) }
+		/^\.Ss The swap file/ { start("swap_head", "sizeof(struct swap_head)", 0) }
+		/^\.Ss Header of a slot/ { start("swap_slot", "sizeof(struct swap_slot)", 0) }
 		/^\.Sh LOG/ { start("line", "sizeof(struct line)", 0) }
 		/^\.Ss Payload/ { start("line", "sizeof(struct line)", 16) }
 		/^\.Sh DESCRIPTORS/ { prefix = "DESC" }
@@ -107,8 +111,9 @@ END
 	echo 'unsigned long long DESC = 0, ENTRY = 0;'
 	cat "$tmp/fields"
 	echo 'same("all bits of descriptors", DESC, ~0ull); same("all bits of entries", ENTRY, ~0ull);'
-	magic=$(sed -n 's/^\.It 0 Ta 8 Ta magic Ta \(0x[0-9a-f]*\)$/\1/p' libpmpt-pool.5)
-	echo "same(\"magic of an extent\", ${magic:-0}ull, EXTENT_MAGIC);"
+	magic() { sed -n "/^\.Sh $1/,/^\.El/s/^\.It 0 Ta 8 Ta magic Ta \(0x[0-9a-f]*\)\$/\1/p" libpmpt-pool.5; }
+	echo "same(\"magic of an extent\", $(magic 'EXTENT HEADER')ull, EXTENT_MAGIC);"
+	echo "same(\"magic of a swap area\", $(magic 'SWAP AREA')ull, SWAP_AREA_MAGIC);"
 	echo 'return bad; }'
 } > "$tmp/numbers.c"
 [ "$(grep -c '^same("offset' "$tmp/fields")" -ge 50 ] || wrong "only $(grep -c '^same("offset' "$tmp/fields") fields in libpmpt-pool.5"
@@ -127,7 +132,7 @@ done < "$tmp/errors"
 cd "$OLDPWD"
 flags="-Wall -Wextra -Werror -Iinclude"
 libs="-L$BUILD -lpmpt"
-$cc -std=c11 $flags -Wno-unused-variable -Ilib -o "$tmp/numbers" "$tmp/numbers.c" $libs
+$cc -std=c11 $flags -Wno-unused-variable -Wno-unused-function -Ilib -o "$tmp/numbers" "$tmp/numbers.c" $libs
 LD_LIBRARY_PATH=$BUILD "$tmp/numbers" || wrong "numbers differ"
 
 # ---- examples

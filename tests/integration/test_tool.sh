@@ -46,7 +46,7 @@ holds() {
 
 # ---- help, version, usage ---------------------------------------------------------------------
 
-commands="create info stat check space walk map unmap protect dump restore import heatmap bench storm"
+commands="create info stat check backup space snapshot diff segment swap policy read write fault rmap walk map unmap protect dump restore import heatmap bench storm"
 expect 0 '^pmpt [0-9]+\.[0-9]+\.[0-9]+$' $pmpt --version
 expect 0 '^  restore ' $pmpt help
 expect 2 '^usage: pmpt COMMAND' $pmpt
@@ -96,7 +96,7 @@ json '.[0].spaces | map(.name) == ["first", "a \"name\" \\ with é"]' $pmpt spac
 expect 0 ' first$' $pmpt space ls "$pool"
 json '.[0].done == "removed"' $pmpt space rm --json "$pool" 'a "name" \ with é'
 expect 1 'no such space' $pmpt space rm "$pool" one
-expect 2 'ls, create, rm or rename' $pmpt space list "$pool"
+expect 2 'ls, create, fork, rm or rename' $pmpt space list "$pool"
 expect 2 'takes 2 operands' $pmpt space create "$pool"
 
 # ---- map, protect, unmap, walk ----------------------------------------------------------------
@@ -159,6 +159,25 @@ expect 1 'is not empty' $pmpt restore "$dir/other" "$dir/dump"
 $pmpt dump "$dir/other" second > "$dir/second"
 expect 0 'restored 1 space' $pmpt restore --as copy "$dir/other" "$dir/second"
 expect 2 'a dump of one space' $pmpt restore --as copy "$dir/other" "$dir/dump"
+# demand-zero pages take no frames, there and here
+expect 0 '' $pmpt space create "$pool" lazy
+expect 0 '^mapped' $pmpt map --demand --prot rwu --tag 2 "$pool" lazy 0x5000 3
+expect 0 '^mapped' $pmpt map --demand --2m "$pool" lazy 1G 2
+expect 2 'allocated frames' $pmpt map --demand --ext --pfn 7 "$pool" lazy 0 1
+json '.[0] | .demand and .count == 3 and .pieces == 1 and .prot == "rw-u"' $pmpt walk --json "$pool" lazy
+expect 0 'demand-zero' $pmpt walk "$pool" lazy
+expect 0 '' $pmpt dump -o "$dir/lazy" "$pool" lazy
+json '.[1].frames == "demand" and .[2].size == 2097152 and (length) == 4' cat "$dir/lazy"
+expect 0 'restored 1 space' $pmpt restore "$dir/other" "$dir/lazy"
+expect 0 '' $pmpt dump -o "$dir/lazy.again" "$dir/other" lazy
+same "$dir/lazy" "$dir/lazy.again"
+expect 0 '' $pmpt heatmap -o "$dir/lazy.svg" "$pool" lazy
+expect 0 '' $pmpt heatmap --frames -o "$dir/lazy.svg" "$pool"
+expect 0 'clean' $pmpt check "$dir/other"
+expect 0 '' $pmpt space rm "$pool" lazy
+expect 0 '' $pmpt space rm "$dir/other" lazy
+rm -f "$dir/lazy.svg"
+
 expect 1 "no such space" $pmpt dump "$pool" none
 expect 1 '^pmpt: /dev/full: No space left' $pmpt dump -o /dev/full "$pool"
 # A file appears whole or not at all, and a pool is never overwritten.
@@ -307,6 +326,314 @@ expect 2 'either SPACE or --frames' $pmpt heatmap --frames "$pool" shell
 	{ echo "more than the dump in a pipe"; failed=$((failed + 1)); }
 expect 1 'No such file|Not a directory' $pmpt heatmap -o "$dir/none/a.svg" "$pool" shell
 
+# ---- data: read, write, fault ------------------------------------------------------------------
+
+data=$dir/data.pool
+expect 0 '' $pmpt create --size 32M "$data"
+expect 0 '' $pmpt space create "$data" base
+head -c 300001 /dev/urandom > "$dir/bytes"
+expect 0 "^wrote 300,001 bytes at 0x10000800 of 'base', LSN [0-9]+$" $pmpt write "$data" base 0x10000800 "$dir/bytes"
+$pmpt read "$data" base 0x10000800 300001 > "$dir/back"
+same "$dir/bytes" "$dir/back"
+expect 0 '' $pmpt read -o "$dir/back" "$data" base 0x10000800 300001
+same "$dir/bytes" "$dir/back"
+printf 'hello' > "$dir/in"
+input=$dir/in
+json '.[0] | .done == "written" and .bytes == 5 and .va == "0x1ffe" and .lsn > 0' \
+	$pmpt write --json "$data" base 0x1ffe < "$dir/in"
+expect 0 '^wrote 5 bytes' $pmpt write "$data" base 0x1ffe
+expect 0 '^wrote 5 bytes' $pmpt write "$data" base 0x1ffe -
+input=
+expect 0 '^0000000000001ff8  00 00 00 00 00 00 68 65 6c 6c 6f 00 00 00 00 00  \.{6}hello\.{5}$' \
+	$pmpt read --hex "$data" base 0x1ff8 40
+expect 0 '^\*$' $pmpt read --hex "$data" base 0x2008 64
+expect 0 '^0000000000002048$' $pmpt read --hex "$data" base 0x2008 64
+json 'length == 2 and .[0].bytes == 4096 and .[1] == {"va": "0x2ffe", "bytes": 4, "hex": "00000000"}' \
+	$pmpt read --json "$data" base 0x1ffe 4100
+json '.[0].hex == "68656c6c6f"' $pmpt read --json "$data" base 0x1ffe 5
+printf '48 45\n4c4C 4f' > "$dir/in"
+expect 0 '^wrote 5 bytes' $pmpt write --hex "$data" base 0x1ffe "$dir/in"
+expect 0 'HELLO' $pmpt read --hex "$data" base 0x1ffe 5
+for bad in 'zz' '4' '48 4 5'; do
+	printf '%s' "$bad" > "$dir/in"
+	expect 1 'two hexadecimal digits; nothing was changed' $pmpt write --hex "$data" base 0x1ffe "$dir/in"
+done
+expect 0 'HELLO' $pmpt read --hex "$data" base 0x1ffe 5
+expect 0 '' $pmpt read "$data" base 0 0
+expect 1 'address' $pmpt read "$data" base 0x7fffffffffff 2
+expect 1 'address' $pmpt read "$data" base 0x800000000000 1
+expect 1 'address' $pmpt read "$data" base 0xffffffffffffffff 2
+expect 1 'address' $pmpt read "$data" base 0 0xffffffffffffffff
+[ ! -s "$dir/out2" ] || : > "$dir/out2"
+$pmpt read "$data" base 0x7fffffff0000 1M > "$dir/out2" 2> "$dir/jq"
+[ ! -s "$dir/out2" ] || { echo "bytes before the error"; failed=$((failed + 1)); }
+expect 0 '^10000000000000000$' $pmpt read --hex "$data" base 0xffffffffffffffff 1
+expect 1 'no such space' $pmpt read "$data" none 0 1
+expect 1 'no such space' $pmpt write "$data" none 0 "$dir/bytes"
+expect 1 'No such file' $pmpt write "$data" base 0 "$dir/none"
+expect 1 'Is a directory' $pmpt write "$data" base 0 "$dir"
+expect 1 'address' $pmpt write "$data" base 0x7ffffffffff0 "$dir/bytes"
+expect 2 'exclude each other' $pmpt read --hex --json "$data" base 0 1
+expect 2 "LEN: 'x' is no number" $pmpt read "$data" base 0 x
+expect 1 'this is a pool' $pmpt read -o "$data" "$data" base 0 1
+expect 1 'No space left' sh -c "$pmpt read '$data' base 0 1M > /dev/full"
+expect 0 '^mapped' $pmpt map --prot r "$data" base 0x900000 1
+expect 0 '^mapped' $pmpt map --ext --pfn 7 "$data" base 0xa00000 1
+expect 0 '^mapped' $pmpt map --demand "$data" base 0xb00000 4
+expect 1 'not writable' $pmpt write "$data" base 0x900ff0 "$dir/bytes"
+expect 1 "not the pool's" $pmpt read "$data" base 0xa00000 1
+expect 1 "not the pool's" $pmpt write "$data" base 0xa00000 "$dir/bytes"
+head -c 40M /dev/zero > "$dir/zeros"
+expect 1 'out of frames' $pmpt write "$data" base 0x20000000 "$dir/zeros"
+expect 0 'clean' $pmpt check "$data"
+expect 1 'more|too large|less than 1 GiB' $pmpt write "$data" base 0 /dev/zero
+json '.[0] | .before == "demand-zero" and .changed and .prot == "rw--"' $pmpt fault --json "$data" base 0xb01000 r
+json '.[0] | .before == "there" and (.changed | not)' $pmpt fault --json "$data" base 0xb01000 w
+expect 0 'as it was' $pmpt fault "$data" base 0xb01fff rw
+expect 1 'not executable.* at level 1' $pmpt fault "$data" base 0xb01000 x
+expect 1 'not for user mode|user' $pmpt fault "$data" base 0xb01000 u
+expect 1 'not mapped' $pmpt fault "$data" base 0xc00000 r
+expect 1 'canonical' $pmpt fault "$data" base 0x800000000000 r
+expect 1 'no such space' $pmpt fault "$data" none 0 r
+expect 2 'letters of rwxu' $pmpt fault "$data" base 0 q
+expect 2 'letters of rwxu' $pmpt fault "$data" base 0 -- --
+
+# ---- fork, snapshot, diff ------------------------------------------------------------------------
+
+expect 0 "^forked space 'base' to 'child'$" $pmpt space fork "$data" base child
+expect 0 "^took snapshot 'snap' of space 'base'$" $pmpt snapshot create "$data" base snap
+json '.[0] == {"done": "snapshot", "space": "base", "to": "snap2"}' $pmpt space fork --snapshot --json "$data" base snap2
+json '.[0].snapshots | map(.name) == ["snap", "snap2"] and all(.snapshot)' $pmpt snapshot ls --json "$data"
+json '.[0].spaces | map(select(.snapshot)) | length == 2' $pmpt space ls --json "$data"
+expect 0 '  snap  \(snapshot\)$' $pmpt snapshot ls "$data"
+expect 1 'name exists' $pmpt space fork "$data" base child
+expect 1 'name exists' $pmpt snapshot create "$data" base child
+expect 1 'no such space' $pmpt space fork "$data" none other
+expect 1 'no such space' $pmpt snapshot create "$data" none other
+expect 1 'name' $pmpt space fork "$data" base ''
+expect 2 'takes 3 operands' $pmpt space fork "$data" base
+expect 2 'takes 3 operands' $pmpt snapshot create "$data" base
+expect 2 'is for fork' $pmpt space create --snapshot "$data" other
+expect 2 'ls or create' $pmpt snapshot rm "$data" snap
+expect 0 "^'base' and 'child' are the same$" $pmpt diff "$data" base child
+expect 1 'read-only snapshot' $pmpt write "$data" snap 0x1ffe "$dir/in"
+expect 1 'read-only snapshot' $pmpt unmap "$data" snap 0x1000 4k
+printf 'child' > "$dir/in"
+expect 0 '^wrote 5 bytes' $pmpt write "$data" child 0x1ffe "$dir/in"
+expect 0 '' $pmpt unmap "$data" child 0x900000 4k
+expect 0 '' $pmpt map "$data" child 0xd00000 3
+expect 0 '' $pmpt protect "$data" child 0xb01000 4k r
+expect 0 'HELLO' $pmpt read --hex "$data" snap 0x1ffe 5
+expect 0 'child' $pmpt read --hex "$data" child 0x1ffe 5
+expect 0 "^7 pages \(28 KiB\) of 'snap' and 'child' differ: 1 only in 'snap', 3 only in 'child', 2 in other frames, 1 with other attributes$" \
+	$pmpt diff "$data" snap child
+expect 0 '^~ 0000000000001000-0000000000003000 +8 KiB  4K  rw--  other frames$' $pmpt diff "$data" snap child
+expect 0 '^- .*  r--- -> none$' $pmpt diff "$data" snap child
+expect 0 '^\+ .*  none -> rw--$' $pmpt diff "$data" snap child
+expect 0 '^= .*  rw-- -> r---$' $pmpt diff "$data" snap child
+json 'length == 5 and .[-1] == {"differ": 7, "bytes": 28672, "only_a": 1, "only_b": 3, "frame": 2, "attributes": 1}' \
+	$pmpt diff --json "$data" snap child
+[ "$($pmpt diff --quiet "$data" snap child | wc -l)" = 1 ] || { echo "diff --quiet"; failed=$((failed + 1)); }
+expect 1 "no such space" $pmpt diff "$data" base none
+expect 1 "no such space" $pmpt diff "$data" none base
+json '.[0].spaces | map(select(.name == "child"))[0] | .own_bytes == 20480 and .shared_bytes > 300000 and .tables_shared > 0' \
+	$pmpt space ls --json "$data"
+expect 0 'copy-on-write' $pmpt walk "$data" child
+json 'any(.cow)' $pmpt walk --json "$data" child
+json '.[0] | .before == "there" and .changed' $pmpt fault --json "$data" child 0x10001000 w
+json '.[0] | .snapshots == 2 and .segments == 0 and .swap == null and (.list | length) == 4' $pmpt info --json "$data"
+expect 0 'spaces +4, of them 2 snapshots$' $pmpt info "$data"
+expect 0 '    snap: .* own, .* shared, 4 KiB external; snapshot$' $pmpt info "$data"
+# what a fork shares is dumped as it is, and restored as it was shared
+expect 0 '' $pmpt dump -o "$dir/forks" "$data" base child
+expect 0 '' $pmpt create --size 32M "$dir/forked"
+expect 0 '^restored 2 spaces' $pmpt restore "$dir/forked" "$dir/forks"
+expect 0 'clean' $pmpt check "$dir/forked"
+$pmpt dump "$dir/forked" | jq -c 'if .frames == "alloc" then del(.pfn) else . end' > "$dir/forks.again"
+jq -c 'if .frames == "alloc" then del(.pfn) else . end' "$dir/forks" > "$dir/forks.cut"
+same "$dir/forks.cut" "$dir/forks.again"
+rm -f "$dir/forked"
+
+# ---- rmap ------------------------------------------------------------------------------------
+
+pfn() { $pmpt walk --json --va "$2" --len 4096 "$data" "$1" | jq .pfn; }
+json '.[0] | .state == "data" and (.owners | map(.space) == ["base", "snap", "snap2"]) and all(.owners[]; .va == "0x1000" and .level == 1 and .shared != "none")' \
+	$pmpt rmap --json "$data" "$(pfn base 0x1000)"
+expect 0 "space 'child' at 0x1000, level 1, entry 0x[0-9a-f]{16}  rw--$" $pmpt rmap "$data" "$(pfn child 0x1000)"
+expect 0 "space 'base' at 0x10002000, .*  rw--  copy-on-write" $pmpt rmap "$data" "$(pfn base 0x10002000)"
+json '.[0] | .state == "external" and (.owners | length) == 4' $pmpt rmap --ext --json "$data" 7
+json '.[0] | .owners == []' $pmpt rmap --ext --json "$data" 8
+json '.[0] == {"pfn": 0, "state": "reserved", "owners": []}' $pmpt rmap --json "$data" 0
+json '.[0] == {"pfn": 8000, "state": "free", "owners": []}' $pmpt rmap --json "$data" 8000
+expect 0 '^frame 0x1f40: free, no page has it$' $pmpt rmap "$data" 8000
+expect 1 'outside the pool' $pmpt rmap "$data" 0x100000
+expect 1 'outside the pool' $pmpt rmap "$data" 0xffffffffffffffff
+expect 2 "PFN: 'x' is no number" $pmpt rmap "$data" x
+
+# ---- segment ---------------------------------------------------------------------------------
+
+expect 0 "^created segment 'mail'$" $pmpt segment create "$data" mail 3M
+expect 1 'name exists' $pmpt segment create "$data" mail 3M
+expect 1 'address|segment of 0' $pmpt segment create "$data" empty 0
+expect 1 'name' $pmpt segment create "$data" '' 2M
+json '.[0].segments == [{"name": "mail", "bytes": 4194304, "mappings": 0}]' $pmpt segment ls --json "$data"
+expect 0 "^mapped segment 'mail' at 0x40000000 of 'base', LSN" $pmpt segment map "$data" base 1G mail
+json '.[0] | .done == "mapped" and .segment == "mail" and .va == "0x80000000"' \
+	$pmpt segment map --json --prot r "$data" child 2G mail
+expect 0 ' 4 MiB +2  mail$' $pmpt segment ls "$data"
+expect 1 'read-only snapshot' $pmpt segment map "$data" snap 1G mail
+expect 1 'mapped' $pmpt segment map "$data" base 1G mail
+expect 1 'not aligned' $pmpt segment map "$data" base 0x1000 mail
+expect 1 "no segment 'none'" $pmpt segment map "$data" base 3G none
+expect 1 'no such space' $pmpt segment map "$data" none 3G mail
+expect 1 "no segment 'none'|no such|segment" $pmpt segment rm "$data" none
+expect 2 'letters of rwxu' $pmpt segment map --prot w "$data" base 3G mail
+expect 2 'takes 4 operands' $pmpt segment map "$data" base 3G
+expect 2 'ls, create, rm, map or unmap' $pmpt segment list "$data"
+expect 0 '' $pmpt write "$data" base 0x40201000 "$dir/in"
+expect 0 'child' $pmpt read --hex "$data" child 0x80201000 5
+expect 1 'not writable.*at level 2' $pmpt write "$data" child 0x80201000 "$dir/in"
+expect 0 '^frame .*: data, in 3 places$' $pmpt rmap "$data" "$(pfn base 0x40201000)"
+expect 0 "space 'child' at 0x80201000, .*  r---  through segment 'mail'$" $pmpt rmap "$data" "$(pfn base 0x40201000)"
+expect 0 "segment 'mail' at offset 0x201000, level 1" $pmpt rmap "$data" "$(pfn base 0x40201000)"
+expect 0 ' segment$' $pmpt walk "$data" child
+json '.[0] | .segments == 1 and .segment_bytes == 4194304' $pmpt info --json "$data"
+expect 0 '' $pmpt dump -o "$dir/seg" "$data" child
+json 'any(.frames == "segment")' cat "$dir/seg"
+expect 0 '' $pmpt create --size 32M "$dir/forked"
+expect 0 '^left out: 1 page of segments' $pmpt restore "$dir/forked" "$dir/seg"
+rm -f "$dir/forked"
+expect 0 "^unmapped segment 'mail' at 0x40000000" $pmpt segment unmap "$data" base 1G mail
+expect 1 "not mapped at 0x40000000" $pmpt segment unmap "$data" base 1G mail
+expect 0 "^removed segment 'mail'$" $pmpt segment rm "$data" mail
+expect 0 "through segment '\(its name is gone\)'" $pmpt rmap "$data" "$(pfn child 0x80201000)"
+expect 0 '' $pmpt unmap "$data" child 2G 4M
+expect 0 'clean' $pmpt check "$data"
+
+# ---- policy ------------------------------------------------------------------------------------
+
+expect 0 '' $pmpt space create "$data" jit
+expect 0 '^none$' $pmpt policy "$data" jit
+expect 0 '^wx$' $pmpt policy "$data" jit wx
+json '.[0] == {"space": "jit", "policy": "wx"}' $pmpt policy --json "$data" jit
+expect 0 '  jit  \(W\^X\)$' $pmpt space ls "$data"
+json '.[0].spaces | map(select(.policy == "wx") | .name) == ["jit"]' $pmpt space ls --json "$data"
+expect 0 '^mapped' $pmpt map --prot rw "$data" jit 0x1000 2
+expect 1 'W\^X|writable and executable' $pmpt protect "$data" jit 0x1000 8k rwx
+expect 1 'W\^X|writable and executable' $pmpt map --prot rwx "$data" jit 0x5000 1
+expect 0 '^protected' $pmpt protect "$data" jit 0x1000 8k rx
+expect 0 '' $pmpt space fork "$data" jit jit2
+expect 0 '^wx$' $pmpt policy "$data" jit2
+expect 1 'mapped' $pmpt policy "$data" base wx
+expect 1 'snapshot' $pmpt policy "$data" snap wx
+expect 1 'no such space' $pmpt policy "$data" none
+expect 2 'wx is expected' $pmpt policy "$data" jit none
+expect 0 'clean' $pmpt check "$data"
+expect 0 '' $pmpt space rm "$data" jit2
+# a restore into a space with the policy is refused as any map is, and changes nothing
+expect 0 '' $pmpt space create "$data" strict
+expect 0 '^wx$' $pmpt policy "$data" strict wx
+printf '%s\n' "$head" "$page" "$end" | sed 's/"bad"/"strict"/; s/rw--/rwx-/' > "$dir/in"
+expect 1 'W\^X|writable and executable' $pmpt restore "$data" "$dir/in"
+json '.[0].spaces | map(select(.name == "strict"))[0].pages == 0' $pmpt space ls --json "$data"
+for s in jit strict; do expect 0 '' $pmpt space rm "$data" $s; done
+printf 'child' > "$dir/in"
+
+# ---- heatmaps of these -------------------------------------------------------------------------
+
+for by in prot owner sharing tier; do
+	json '.[0] | ([.pages[]] | add) == ([.regions[].used] | add)' \
+		$pmpt heatmap --by $by --json -o "$dir/h.svg" "$data" child
+	expect 0 '^</svg>$' tail -n 1 "$dir/h.svg"
+done
+json '.[0].pages | ."only “child”" == 6 and ."no frame of the pool" == 4 and ."also several" > 60' \
+	$pmpt heatmap --by owner --json "$data" child
+json '.[0].pages | .external == 1 and ."demand-zero" == 3' $pmpt heatmap --by tier --json "$data" child
+for by in owner sharing; do
+	json '.[0] | .of == "frames" and ([.pages[]] | add) == .regions[0].used' \
+		$pmpt heatmap --by $by --json --frames "$data"
+done
+expect 2 'prot, owner, sharing or tier' $pmpt heatmap --by color "$data" child
+expect 2 'owner or sharing' $pmpt heatmap --by tier --frames "$data"
+
+# ---- swap ------------------------------------------------------------------------------------
+
+expect 0 '^no swap file$' $pmpt swap status "$data"
+json '.[0].on == false and .[0].file == null' $pmpt swap status --json "$data"
+expect 1 'has no swap file' $pmpt swap off "$data"
+expect 1 'swap' $pmpt swap out "$data" base
+expect 1 'File exists' $pmpt swap on "$data" "$dir/bytes" 8M
+expect 1 'No such file' $pmpt swap on "$data" "$dir/none/swap" 8M
+expect 1 '4096|Invalid' $pmpt swap on "$data" "$dir/swap" 1000
+expect 0 'room for 2,048 pages' $pmpt swap on "$data" "$dir/swap" 8M
+expect 1 'has|swap' $pmpt swap on "$data" "$dir/swap2" 8M
+expect 0 "^moved [1-9][0-9]* pages of 'child' out$" $pmpt swap out "$data" child
+json '.[0].done == "out" and .[0].pages == 0' $pmpt swap out --json "$data" child 0x1000 8k
+expect 0 'out, in the swap file' $pmpt walk "$data" child
+json '.[0].on and .[0].used > 2 and .[0].missing == null' $pmpt swap status --json "$data"
+json '.[0].swap.usable' $pmpt info --json "$data"
+expect 0 'child' $pmpt read --hex "$data" child 0x1ffe 5
+json '.[0].pages["out, in the swap file"] > 2' $pmpt heatmap --by tier --json "$data" child
+expect 0 '' $pmpt dump -o "$dir/outs" "$data" child
+json 'any(.frames == "out")' cat "$dir/outs"
+expect 0 '' $pmpt create --size 32M "$dir/forked"
+expect 0 '^in memory here, zeroed as the others: [1-9][0-9]* pages? that' $pmpt restore "$dir/forked" "$dir/outs"
+expect 0 'clean' $pmpt check "$dir/forked"
+rm -f "$dir/forked"
+json '.[0].before == "out" and .[0].changed' $pmpt fault --json "$data" child 0x1000 r
+expect 1 'not aligned' $pmpt swap in "$data" child 0 1
+expect 1 'no such space' $pmpt swap in "$data" none
+expect 2 'VA and LEN or neither' $pmpt swap in "$data" child 0
+expect 2 'POOL, FILE and BYTES' $pmpt swap on "$data"
+expect 2 'POOL alone' $pmpt swap off "$data" x
+expect 2 'on, off, status, out or in' $pmpt swap add "$data"
+expect 1 "swap" $pmpt backup "$data" "$dir/backup"
+[ ! -e "$dir/backup" ] || { echo "a backup that was refused left a file"; failed=$((failed + 1)); }
+# the file is gone: said at each open, the pages in it are lost, all others are there; and it comes back
+mv "$dir/swap" "$dir/swap.away"
+expect 1 'slot|lost' $pmpt read "$data" child 0x2000 4096
+expect 0 'the swap file is lost' $pmpt info "$data"
+expect 0 '  lost ' $pmpt swap status "$data"
+json '.[-1].on' sh -c "$pmpt swap status --json '$data' 2> '$dir/jq'"
+json '.[-1].missing != null' sh -c "$pmpt swap status --json '$data' 2> '$dir/jq'"
+expect 0 'HELLO' $pmpt read --hex "$data" snap 0x1ffe 5
+mv "$dir/swap.away" "$dir/swap"
+expect 0 "^moved [1-9][0-9]* pages? of 'child' in$" $pmpt swap in "$data" child
+expect 0 "^brought [0-9]+ pages back, removed swap file $dir/swap$" $pmpt swap off "$data"
+[ ! -e "$dir/swap" ] || { echo "the swap file is left"; failed=$((failed + 1)); }
+expect 0 'clean' $pmpt check "$data"
+# more than the pool has: what does not fit goes out
+expect 0 '' $pmpt swap on "$data" "$dir/swap" 64M
+head -c 12M /dev/urandom > "$dir/zeros"
+for va in 0x100000000 0x110000000 0x120000000; do
+	expect 0 '^wrote 12,582,912 bytes' $pmpt write "$data" base $va "$dir/zeros"
+done
+for va in 0x100000000 0x110000000 0x120000000; do
+	expect 0 '' sh -c "$pmpt read '$data' base $va 12M | cmp - '$dir/zeros'"
+done
+json '.[0].used > 3000' $pmpt swap status --json "$data"
+expect 1 'frames' $pmpt swap off "$data"
+expect 0 'clean' $pmpt check "$data"
+for va in 0x100000000 0x110000000 0x120000000; do expect 0 '' $pmpt unmap "$data" base $va 12M; done
+expect 0 '' $pmpt swap off "$data"
+
+# ---- backup ------------------------------------------------------------------------------------
+
+expect 0 "^copied .* to $dir/backup, 32 MiB, as of LSN [0-9]+$" $pmpt backup "$data" "$dir/backup"
+expect 0 'clean' $pmpt check "$dir/backup"
+for p in "$data" "$dir/backup"; do $pmpt dump "$p" > "$dir/out.${p##*/}"; done
+same "$dir/out.data.pool" "$dir/out.backup"
+expect 0 'child' $pmpt read --hex "$dir/backup" child 0x1ffe 5
+expect 1 'File exists' $pmpt backup "$data" "$dir/backup"
+holds "$dir/old" "$(cat "$dir/old")"
+expect 1 'File exists' $pmpt backup --online "$data" "$dir/old"
+expect 1 'No such file' $pmpt backup "$data" "$dir/none/backup"
+expect 1 'No such file' $pmpt backup "$dir/none" "$dir/backup2"
+rm "$dir/backup"
+json '.[0] | .done == "copied" and .bytes == 33554432' $pmpt backup --online --json "$data" "$dir/backup"
+expect 1 '' sh -c "ls '$dir' | grep -E '^backup\.'"
+rm -f "$dir/backup" "$data" "$dir/zeros"
+
 # ---- check ------------------------------------------------------------------------------------
 
 expect 0 'clean' $pmpt check "$pool"
@@ -389,6 +716,8 @@ dump=$!
 exec 3< "$dir/pipe"
 expect 1 'in use' $pmpt stat "$dir/live"
 expect 1 'in use' $pmpt map "$dir/live" maps 0 1
+expect 1 'in use' $pmpt backup --online "$dir/live" "$dir/backup"
+[ ! -e "$dir/backup" ] || { echo "a backup that failed left a file"; failed=$((failed + 1)); }
 expect 0 'in use by another process' $pmpt info "$dir/live"
 json '.[0].live and .[0].leaves == 9000' $pmpt info --json "$dir/live"
 expect 0 'clean.*in use by another process' $pmpt check "$dir/live"

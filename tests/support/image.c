@@ -156,7 +156,7 @@ static void leaves(struct image *im)
 		image_poke(im, image_entry(im->a[1], i), pfn << FRAME_SHIFT | attributes);
 	}
 	im->shared = frame(im, DESC_DATA);
-	image_poke(im, image_desc(im, im->shared), desc_make(DESC_DATA, 2));
+	image_poke(im, image_desc(im, im->shared), desc_make(DESC_DATA, 2) | DESC_ALIASED);
 	image_poke(im, image_entry(im->a[1], 10), im->shared << FRAME_SHIFT | attributes);
 	image_poke(im, image_entry(im->c[1], 0), im->shared << FRAME_SHIFT | ENTRY_P);
 	image_poke(im, image_entry(im->b[1], 511),

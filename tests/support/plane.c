@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HUGE ((unsigned)(PMPT_2M | PMPT_1G))
+#define HUGE  ((unsigned)(PMPT_2M | PMPT_1G))
+#define PIECE ((uint64_t)2 << 20)
+#define ALL   (PMPT_R | PMPT_W | PMPT_X | PMPT_U) /* of a page of a segment */
 
 void plane_free(struct plane *p)
 {
 	free(p->leaf);
-	*p = (struct plane){ 0 };
+	*p = (struct plane){ .segments = p->segments };
 }
 
 static void reserve(struct plane *p, size_t n)
@@ -55,11 +57,69 @@ const struct leaf *plane_find(const struct plane *p, uint64_t va)
 	return i < p->n && p->leaf[i].va <= va ? &p->leaf[i] : NULL;
 }
 
+const struct leaf *plane_next(const struct plane *p, uint64_t va)
+{
+	size_t i = lower(p, va);
+
+	return i < p->n ? &p->leaf[i] : NULL;
+}
+
 bool plane_any(const struct plane *p, uint64_t va, uint64_t len)
 {
 	size_t i = lower(p, va);
 
 	return i < p->n && p->leaf[i].va < va + len;
+}
+
+/* The plane and the address in it that va means: a segment's where a piece is. */
+static struct plane *resolve(const struct plane *p, uint64_t *va, const struct leaf **piece)
+{
+	const struct leaf *leaf = plane_find(p, *va);
+
+	*piece = leaf && leaf->segment ? leaf : NULL;
+	if (!*piece)
+		return (struct plane *)(uintptr_t)p;
+	*va = leaf->pfn * PIECE + (*va - leaf->va);
+	return &p->segments[leaf->segment - 1];
+}
+
+bool plane_look(const struct plane *p, uint64_t va, struct leaf *out)
+{
+	const struct leaf *piece, *leaf;
+	uint64_t at = va;
+	const struct plane *where = resolve(p, &at, &piece);
+
+	leaf = plane_find(where, at);
+	if (!leaf)
+		return false;
+	*out = *leaf;
+	out->va += va - at;
+	if (piece)
+		out->flags = (leaf->flags & ~PMPT_PROT_MASK) |
+			     (leaf->flags & piece->flags & PMPT_PROT_MASK) | PMPT_SHARED;
+	return true;
+}
+
+bool plane_has_piece(const struct plane *p, uint64_t va, uint64_t len)
+{
+	for (size_t i = lower(p, va); i < p->n && p->leaf[i].va < va + len; i++) {
+		if (p->leaf[i].segment)
+			return true;
+	}
+	return false;
+}
+
+/* x is inside a piece. */
+static bool cuts_piece(const struct plane *p, uint64_t x)
+{
+	const struct leaf *leaf = plane_find(p, x);
+
+	return leaf && leaf->segment && leaf->va != x;
+}
+
+static bool cuts_pieces(const struct plane *p, uint64_t va, uint64_t len)
+{
+	return cuts_piece(p, va) || cuts_piece(p, va + len);
 }
 
 /* Room for n leaves from index i on in place of `gone`. */
@@ -89,9 +149,14 @@ static void split(struct plane *p, size_t i)
 	for (unsigned k = 0; k < 512; k++)
 		p->leaf[i + k] =
 			(struct leaf){ .va = whole.va + k * leaf_bytes(level),
-				       .pfn = whole.pfn + k * (leaf_bytes(level) >> 12),
+				       .pfn = whole.flags & PMPT_DEMAND
+						      ? 0
+						      : whole.pfn + k * (leaf_bytes(level) >> 12),
 				       .flags = (whole.flags & ~HUGE) | (level == 2 ? PMPT_2M : 0u),
-				       .level = level };
+				       .level = level,
+				       .known = whole.known,
+				       .head = whole.head,
+				       .tail = whole.tail };
 }
 
 /* No leaf reaches over x. */
@@ -128,12 +193,16 @@ int plane_map(struct plane *p, uint64_t va, uint64_t len, unsigned flags)
 {
 	if (!(flags & PMPT_REPLACE) && plane_any(p, va, len))
 		return PMPT_E_MAPPED;
+	if (cuts_pieces(p, va, len) || (!(flags & HUGE) && plane_has_piece(p, va, len)))
+		return PMPT_E_SEGMENT;
 	erase(p, va, len);
 	return 0;
 }
 
 int plane_unmap(struct plane *p, uint64_t va, uint64_t len)
 {
+	if (cuts_pieces(p, va, len))
+		return PMPT_E_SEGMENT;
 	erase(p, va, len);
 	return 0;
 }
@@ -148,6 +217,8 @@ int plane_protect(struct plane *p, uint64_t va, uint64_t len, unsigned prot)
 			return PMPT_E_NOT_MAPPED;
 		at = p->leaf[i].va + leaf_bytes(p->leaf[i].level);
 	}
+	if (cuts_pieces(p, va, len))
+		return PMPT_E_SEGMENT;
 	cut(p, va);
 	cut(p, va + len);
 	for (i = lower(p, va); i < p->n && p->leaf[i].va < va + len; i++)
@@ -179,6 +250,8 @@ int plane_move(struct plane *from, uint64_t at, struct plane *to, uint64_t where
 		return PMPT_E_ADDRESS;
 	if (plane_any(to, where, len))
 		return PMPT_E_MAPPED;
+	if (cuts_pieces(from, at, len) || ((at ^ where) % PIECE && plane_has_piece(from, at, len)))
+		return PMPT_E_SEGMENT;
 	for (uint64_t done = 0, bytes = 0; done < len; done += bytes)
 		fit(from, at + done, where + done, len - done, &bytes);
 
@@ -205,20 +278,132 @@ int plane_collapse(struct plane *p, uint64_t va, unsigned level)
 	if (i == p->n || p->leaf[i].va >= va + size || p->leaf[i].level > level)
 		return PMPT_E_NOT_MAPPED;
 	first = p->leaf[i];
+	if (first.segment)
+		return level == 2 ? PMPT_E_SEGMENT : PMPT_E_NOT_UNIFORM;
 	if (first.level == level)
-		return 0;
+		return first.flags & PMPT_DEMAND ? PMPT_E_NOT_MAPPED : 0;
 	for (size_t k = 0; k < 512; k++) {
 		const struct leaf *l = &p->leaf[i + k];
 
-		if (i + k == p->n || l->va != va + k * part || l->level != level - 1 ||
-		    l->flags != first.flags || l->pfn != first.pfn + k * (part >> 12))
+		if (i + k == p->n || l->segment || l->flags & PMPT_DEMAND ||
+		    l->va != va + k * part || l->level != level - 1 || l->flags != first.flags ||
+		    l->pfn != first.pfn + k * (part >> 12))
 			return PMPT_E_NOT_UNIFORM;
 	}
 	if (first.pfn % (size >> 12))
 		return PMPT_E_NOT_UNIFORM;
 	splice(p, i, 511, 0);
 	first.level = level;
+	first.known = false;
 	first.flags = (first.flags & ~HUGE) | (level == 2 ? PMPT_2M : PMPT_1G);
 	p->leaf[i] = first;
+	return 0;
+}
+
+struct leaf *plane_leaf(struct plane *p, uint64_t va)
+{
+	const struct leaf *piece;
+	struct plane *at = resolve(p, &va, &piece);
+
+	return (struct leaf *)(uintptr_t)plane_find(at, va);
+}
+
+void plane_place(struct plane *p, uint64_t va, unsigned level, uint64_t pfn)
+{
+	const struct leaf *piece;
+	struct plane *at = resolve(p, &va, &piece);
+	struct leaf *leaf = (struct leaf *)(uintptr_t)plane_find(at, va);
+
+	va &= ~(leaf_bytes(level) - 1);
+	if (leaf->level > level) {
+		cut(at, va);
+		cut(at, va + leaf_bytes(level));
+	}
+	leaf = (struct leaf *)(uintptr_t)plane_find(at, va);
+	leaf->pfn = pfn;
+}
+
+/* The page of 4 KiB at va is one of its own, with what was in it. */
+static void own_page(struct plane *p, uint64_t va, struct leaf leaf)
+{
+	erase(p, va, 4096);
+	leaf.va = va;
+	leaf.level = 1;
+	leaf.flags &= ~(HUGE | PMPT_DEMAND);
+	plane_put(p, &leaf, 1);
+}
+
+int plane_write(struct plane *p, uint64_t va, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		const struct leaf *leaf = plane_find(p, va + i * 4096);
+
+		if (leaf && leaf->flags & PMPT_EXT)
+			return PMPT_E_FRAME;
+		if (leaf && !(leaf->flags & PMPT_W))
+			return PMPT_E_DENIED_WRITE;
+	}
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t at = va + i * 4096;
+		const struct leaf *piece, *leaf;
+		struct plane *where = resolve(p, &at, &piece);
+
+		leaf = plane_find(where, at);
+		own_page(where, at,
+			 leaf ? *leaf
+			      : (struct leaf){ .flags = piece ? ALL : PMPT_R | PMPT_W,
+					       .known = true });
+	}
+	return 0;
+}
+
+int plane_fault(struct plane *p, uint64_t va, unsigned access, bool *brought)
+{
+	const struct leaf *leaf = plane_find(p, va), *piece;
+	struct plane *where;
+
+	*brought = false;
+	if (!leaf)
+		return PMPT_E_NOT_MAPPED;
+	if (access & ~leaf->flags & PMPT_W)
+		return PMPT_E_DENIED_WRITE;
+	if (access & ~leaf->flags & PMPT_X)
+		return PMPT_E_DENIED_EXEC;
+	if (access & ~leaf->flags & PMPT_U)
+		return PMPT_E_DENIED_USER;
+	va &= ~(uint64_t)4095;
+	where = resolve(p, &va, &piece);
+	leaf = plane_find(where, va);
+	*brought = !leaf || leaf->flags & PMPT_DEMAND;
+	if (*brought)
+		own_page(where, va, leaf ? *leaf : (struct leaf){ .flags = ALL, .known = true });
+	return 0;
+}
+
+int plane_segment_map(struct plane *p, uint64_t va, unsigned segment, unsigned n, unsigned prot)
+{
+	if (plane_any(p, va, n * PIECE))
+		return PMPT_E_MAPPED;
+	for (unsigned i = 0; i < n; i++)
+		plane_put(p,
+			  &(struct leaf){ .va = va + i * PIECE,
+					  .pfn = i,
+					  .level = 2,
+					  .flags = prot | PMPT_SHARED,
+					  .segment = segment },
+			  1);
+	return 0;
+}
+
+int plane_segment_unmap(struct plane *p, uint64_t va, unsigned segment, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct leaf *leaf = plane_find(p, va + i * PIECE);
+
+		if (!leaf || leaf->segment != segment || leaf->pfn != i ||
+		    leaf->va != va + i * PIECE)
+			return PMPT_E_SEGMENT;
+	}
+	erase(p, va, n * PIECE);
 	return 0;
 }

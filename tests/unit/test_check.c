@@ -146,7 +146,7 @@ static void test_space(void **state)
 		{ "reserved word", { { r0 + 248, 1 } }, "space", r0 + 248, NULL },
 		{ "reserved word of a free record", { { r3 + 144, 1 } }, "space", r3 + 144, NULL },
 		{ "state", { { r3, 3 } }, "space", r3, NULL },
-		{ "policy bits", { { r0, 0x101 } }, "space", r0, NULL },
+		{ "flags of a record", { { r0, 0x10001 } }, "space", r0, NULL },
 		{ "flags in a root",
 		  { { r0 + root, im.a[4] << 12 | 7 } },
 		  "space",
@@ -227,7 +227,7 @@ static void test_entry(void **state)
 		  "entry",
 		  e1,
 		  NULL },
-		{ "not present, not 0", { { f1, (uint64_t)1 << 57 } }, "entry", f1, NULL },
+		{ "not present, not 0", { { f1, (uint64_t)1 << 57 } }, "entry", f1, "superblock" },
 		{ "a huge page that is not aligned", { { ext, big + 4096 } }, "entry", ext, NULL },
 	};
 	RUN(&im, b);
@@ -393,7 +393,7 @@ static void test_counts(void **state)
 		 shared = image_desc(&im, im.shared), huge = image_desc(&im, im.huge + 77);
 	uint64_t again = image_entry(im.a[2], 9), link1 = im.a[1] << 12 | ENTRY_LINK;
 	const struct breaker b[] = {
-		{ "a count too large", { { data, desc_make(DESC_DATA, 2) } }, "F4", data, NULL },
+		{ "a count too large", { { data, desc_make(DESC_DATA, 2) } }, "F4", data, "F6" },
 		{ "a count too small",
 		  { { shared, desc_make(DESC_DATA, 1) } },
 		  "F4",
@@ -403,7 +403,7 @@ static void test_counts(void **state)
 		  { { huge, desc_make(DESC_DATA, 2) } },
 		  "F4",
 		  huge,
-		  NULL },
+		  "F6" },
 		{ "a page mapped once more",
 		  { { image_entry(im.c[1], 7), im.data << 12 | ENTRY_P } },
 		  "F4",
@@ -411,10 +411,11 @@ static void test_counts(void **state)
 		  NULL },
 		{ "a table with two parents", { { again, link1 } }, "F4", table, NULL },
 		{ "a shared table below W",
-		  { { again, link1 }, { table, desc_make(DESC_TABLE, 2) } },
+		  { { again, (link1 & ~ENTRY_W) | ENTRY_COW },
+		    { table, desc_make(DESC_TABLE, 2) } },
 		  "F6",
-		  table,
-		  NULL },
+		  image_entry(im.a[2], 0),
+		  "superblock" },
 	};
 	RUN(&im, b);
 	image_free(&im);

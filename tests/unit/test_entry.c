@@ -35,10 +35,12 @@ static void test_bits(void **state)
 	assert_int_equal(DESC_COUNT, 0xffffffff);
 	assert_int_equal(DESC_KIND, (uint64_t)0xff << 32);
 	assert_int_equal(DESC_WX, (uint64_t)3 << 40);
-	assert_int_equal(DESC_ZERO, ~(uint64_t)0 << 42);
+	assert_int_equal(DESC_ALIASED, BIT(42));
+	assert_int_equal(DESC_ZERO, ~(uint64_t)0 << 43);
 	assert_int_equal(DESC_TABLE, 1);
 	assert_int_equal(DESC_DATA, 2);
 	assert_int_equal(DESC_RESERVED, 3);
+	assert_int_equal(DESC_SLOT, 4);
 }
 
 static void test_kinds(void **state)
@@ -119,14 +121,14 @@ static void test_flags(void **state)
 			assert_true(entry_is_leaf(entry, level));
 			assert_int_equal(entry & (ENTRY_AD | ENTRY_COW | ENTRY_SHARED | ENTRY_KIND),
 					 0);
-			leaf_decode(entry, level, va + 0x123, &m);
+			leaf_decode(entry, ABOVE_ALL, level, va + 0x123, &m);
 			assert_int_equal(m.flags, flags);
 			assert_int_equal(m.pfn, pfn);
 			assert_int_equal(m.va, va);
 			assert_int_equal(m.level, level);
 			assert_int_equal(m.page_bytes, level_bytes(level));
 			assert_int_equal(m.entry, entry);
-			leaf_decode(leaf_prot(entry, PMPT_R | PMPT_X), level, va, &m);
+			leaf_decode(leaf_prot(entry, PMPT_R | PMPT_X), ABOVE_ALL, level, va, &m);
 			assert_int_equal(m.flags, (flags & ~(unsigned)(PMPT_W | PMPT_U)) |
 							  PMPT_X); /* the rest stays */
 		}

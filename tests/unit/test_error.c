@@ -14,7 +14,7 @@
 static void test_names(void **state)
 {
 	(void)state;
-	for (int a = PMPT_E_NOT_POOL; a >= PMPT_E_CPU; a--) {
+	for (int a = PMPT_E_NOT_POOL; a >= PMPT_E_SLOT; a--) {
 		assert_string_not_equal(pmpt_strerror(a), "unknown error");
 		assert_true(strlen(pmpt_strerror(a)) > 3);
 		for (int b = PMPT_E_NOT_POOL; b > a; b--)
@@ -28,8 +28,8 @@ static void test_names(void **state)
 /* Any number has a string. */
 static void test_unknown(void **state)
 {
-	static const int unknown[] = { PMPT_E_CPU - 1, -1000,           -999,      1, ENOENT,
-				       1001,           -0x7fffffff - 1, 0x7fffffff };
+	static const int unknown[] = { PMPT_E_SLOT - 1, -1000,     -999, 1, ENOENT, 1001,
+				       -0x7fffffff - 1, 0x7fffffff };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)

@@ -149,6 +149,61 @@ static void test_calls(void **state)
 	core_free(&c);
 }
 
+/* ---- what is in the pages ---------------------------------------------------------------------- */
+
+static char pages[64 * 4096], back[2 * 4096];
+CALL(write_new, pmpt_write(NULL, c.space, P4K, pages, P4K))
+CALL(write_over, pmpt_write(NULL, c.space, P4K, pages, P4K))
+CALL(write_part, pmpt_write(NULL, c.space, P4K + 77, pages, 5))
+CALL(write_two, pmpt_write(NULL, c.space, 2 * P4K - 2, pages, 4))
+CALL(write_64, pmpt_write(NULL, c.space, 64 * P4K, pages, 64 * P4K))
+CALL(write_64_over, pmpt_write(NULL, c.space, 64 * P4K, pages, 64 * P4K))
+CALL(write_none, pmpt_write(NULL, c.space, 64 * P4K, pages, 0))
+CALL(read_pages, pmpt_read(NULL, c.space, P4K + 9, back, P4K))
+CALL(demand_run, pmpt_map(NULL, c.space, P2M, 512, PMPT_PFN_ALLOC, RW | PMPT_DEMAND))
+CALL(demand_1g, pmpt_map(NULL, c.space, P1G, 1, PMPT_PFN_ALLOC, RW | PMPT_DEMAND | PMPT_1G))
+CALL(fault_in, pmpt_fault(NULL, c.space, P2M, PMPT_R, NULL))
+CALL(fault_again, pmpt_fault(NULL, c.space, P2M, PMPT_W, NULL))
+CALL(write_demand, pmpt_write(NULL, c.space, P2M + P4K, pages, 1))
+
+static int write_in_place(void)
+{
+	pmpt_tx *t;
+	int rc = pmpt_begin(c.pool, 0, &t);
+
+	if (!rc)
+		rc = pmpt_write(t, c.space, P4K, pages, P4K);
+	if (!rc)
+		rc = pmpt_write(t, c.space, P4K + 60, pages, 8);
+	return rc ? rc : pmpt_commit(t, NULL);
+}
+
+static void test_data(void **state)
+{
+	(void)state;
+	core_make(&c, 2048, 64, 128);
+	ok(pmpt_map(NULL, c.space, 0, 1, 1, RE)); /* the tables above are there */
+	ok(pmpt_checkpoint(c.pool));
+	COSTS(write_new, 1, 1 + 64, 0, 2);  /* entry and count */
+	COSTS(write_over, 2, 2 + 64, 0, 2); /* and the old frame's */
+	COSTS(write_part, 2, 2 + 64, 0, 2);
+	COSTS(write_two, 3, 3 + 2 * 64, 0, 2);
+	COSTS(write_in_place, 2, 2 + 64 + 2, 0, 2); /* two lines of the page once more */
+	COSTS(write_64, 2, 2 + 64 * 64, 0, 2);      /* runs: entries, counts */
+	COSTS(write_64_over, 3, 3 + 64 * 64, 0, 2);
+	COSTS(write_none, 0, 0, 0, 0);
+	COSTS(read_pages, 0, 0, 0, 0);
+	/* the pool's first one: the superblock says so */
+	ok(pmpt_map(NULL, c.space, 0, 1, PMPT_PFN_ALLOC, RW | PMPT_DEMAND | PMPT_REPLACE));
+	COSTS(demand_run, 1, 1 + 64, 0, 2); /* a fresh table */
+	COSTS(demand_1g, 1, 1, 0, 1);
+	COSTS(fault_in, 1, 1 + 64, 0, 2);
+	COSTS(fault_again, 0, 0, 0, 0);
+	COSTS(write_demand, 1, 1 + 64, 0, 2);
+	core_verify(&c);
+	core_free(&c);
+}
+
 /* ---- spaces ----------------------------------------------------------------------------------- */
 
 static pmpt_space *made;
@@ -341,6 +396,7 @@ static void test_reads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_calls),
+					    cmocka_unit_test(test_data),
 					    cmocka_unit_test(test_spaces),
 					    cmocka_unit_test(test_transactions),
 					    cmocka_unit_test(test_reads) };

@@ -161,6 +161,39 @@ static int do_frames(void)
 	return rc;
 }
 
+static int do_demand(void)
+{
+	return pmpt_map(NULL, c.space, OUT, 600, PMPT_PFN_ALLOC, PMPT_R | PMPT_DEMAND);
+}
+
+/* Pages written and faulted in, of all kinds. */
+static int do_write(void)
+{
+	static const char bytes[40 * 4096];
+	pmpt_tx *tx;
+	int rc = pmpt_begin(c.pool, 0, &tx);
+
+	if (rc)
+		return rc;
+	rc = pmpt_protect(tx, c.space, 0, P2M, PMPT_R | PMPT_W);
+	if (!rc)
+		rc = pmpt_write(tx, c.space, 5, bytes, 20 * P4K);
+	if (!rc)
+		rc = pmpt_write(tx, c.space, 7, bytes, 20);
+	if (!rc)
+		rc = pmpt_write(tx, c.space, OUT, bytes, 40 * P4K);
+	if (!rc)
+		rc = pmpt_map(tx, c.space, OUT + P1G, 1, PMPT_PFN_ALLOC,
+			      PMPT_R | PMPT_W | PMPT_DEMAND | PMPT_2M);
+	if (!rc)
+		rc = pmpt_fault(tx, c.space, OUT + P1G + 9 * P4K, PMPT_W, NULL);
+	if (!rc)
+		rc = pmpt_commit(tx, NULL);
+	if (rc)
+		ok(pmpt_abort(tx));
+	return rc;
+}
+
 static int do_create(void)
 {
 	pmpt_space *s = NULL;
@@ -260,6 +293,8 @@ NTH(user)
 NTH(savepoints)
 NTH(bulk)
 NTH(frames)
+NTH(demand)
+NTH(write)
 NTH(create)
 NTH(open)
 NTH(rename)
@@ -273,6 +308,7 @@ static void test_none_needed(void **state)
 	struct pmpt_mapping m;
 	struct pmpt_stats stats;
 	pmpt_tx *tx, *bulk;
+	char page[2 * 4096];
 
 	(void)state;
 	make();
@@ -287,6 +323,9 @@ static void test_none_needed(void **state)
 	ok(pmpt_query(c.space, P4K, &m));
 	ok(pmpt_tx_query(tx, c.space, OUT, &m));
 	ok(pmpt_access(c.space, 0, PMPT_R));
+	ok(pmpt_read(NULL, c.space, 0, page, 4096)); /* of more it opens a view */
+	assert_int_equal(pmpt_read(NULL, c.space, 0, page, sizeof(page)), -ENOMEM);
+	ok(pmpt_tx_read(tx, c.space, OUT, page, sizeof(page)));
 	ok(pmpt_walk(c.space, 0, 2 * P1G, add, &h));
 	ok(pmpt_user_get(c.space, 0, &word));
 	ok(pmpt_space_list(c.pool, add_name, &h));
@@ -308,7 +347,8 @@ int main(void)
 		cmocka_unit_test(test_move),        cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_user),        cmocka_unit_test(test_savepoints),
 		cmocka_unit_test(test_bulk),        cmocka_unit_test(test_checkpoint),
-		cmocka_unit_test(test_frames),      cmocka_unit_test(test_create),
+		cmocka_unit_test(test_frames),      cmocka_unit_test(test_demand),
+		cmocka_unit_test(test_write),       cmocka_unit_test(test_create),
 		cmocka_unit_test(test_open),        cmocka_unit_test(test_rename),
 		cmocka_unit_test(test_none_needed),
 	};

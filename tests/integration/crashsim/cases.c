@@ -3,6 +3,7 @@
  * that is not, faults that a fence, a flush or nothing repairs, recoveries that misbehave, and
  * workloads that are wrong themselves.
  */
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -453,3 +454,108 @@ static void long_check(void *pm)
 	}
 }
 CRASHSIM_WORKLOAD(long_values, .bytes = 512, .run = long_run, .check = long_check)
+
+/* ---- a recovery that keeps something from one start to the next ------------------------------------ */
+
+static void once_run(void *pm)
+{
+	struct lines *l = pm;
+
+	crashsim_begin(0);
+	l->at[0].v = 1;
+	l->at[1].v = 1;
+	fence();
+	crashsim_returned(0);
+}
+static int opened, opened_late;
+static void once_recover(void *pm)
+{
+	if (!opened++ && uneven(pm))
+		crashsim_fail("uneven");
+}
+/* Begins where the crash is that leaves one image only: no execution of its worker ever reads. */
+static void early_recover(void *pm)
+{
+	if (!opened_late++)
+		(void)uneven(pm);
+}
+static void early_run(void *pm)
+{
+	struct lines *l = pm;
+
+	fence();
+	l->at[0].v = 1;
+	l->at[1].v = 1;
+	fence();
+}
+CRASHSIM_WORKLOAD(once, .bytes = 512, .run = once_run, .recover = once_recover)
+CRASHSIM_WORKLOAD(once_early, .bytes = 512, .run = early_run, .recover = early_recover)
+
+/* ---- marks that are wrong -------------------------------------------------------------------------- */
+
+static void store_1(void *pm)
+{
+	struct lines *l = pm;
+
+	l->at[0].v = 1;
+	flush(&l->at[0].v);
+	fence();
+}
+#define MARKS(ident, ...)                \
+	static void ident##_run(void *pm) \
+	{                                 \
+		store_1(pm);              \
+		__VA_ARGS__;              \
+	}                                 \
+	CRASHSIM_WORKLOAD(ident, .bytes = 512, .run = ident##_run, .check = word_check)
+MARKS(bad_begin, crashsim_begin(1), crashsim_returned(1), crashsim_begin(1))
+MARKS(bad_open, crashsim_begin(1), crashsim_begin(1))
+MARKS(bad_return, crashsim_returned(1))
+MARKS(bad_returns, crashsim_begin(1), crashsim_returned(1), crashsim_returned(1))
+MARKS(bad_op, crashsim_begin(256))
+MARKS(bad_op_returned, crashsim_returned(300))
+MARKS(bad_more, crashsim_begin_again(1), crashsim_begin_again(1))
+MARKS(bad_slot, crashsim_note(64, 1))
+MARKS(marks_again, crashsim_begin(255), crashsim_returned(255), crashsim_note(63, 1), crashsim_again(),
+      store_1(pm), crashsim_begin(255), crashsim_returned(255), crashsim_begin_again(255),
+      crashsim_returned(255))
+static void bad_state_check(void *pm)
+{
+	(void)pm;
+	elsewhere = crashsim_state(256);
+}
+static void bad_noted_check(void *pm)
+{
+	(void)pm;
+	elsewhere = crashsim_noted(64);
+}
+CRASHSIM_WORKLOAD(bad_state, .bytes = 512, .run = store_1, .check = bad_state_check)
+CRASHSIM_WORKLOAD(bad_noted, .bytes = 512, .run = store_1, .check = bad_noted_check)
+
+/* ---- more that recoveries do ------------------------------------------------------------------------ */
+
+PAIR(kills, (void)kill(getpid(), SIGKILL))
+
+/* Another order at every start. */
+static void flip_check(void *pm)
+{
+	struct lines *l = pm;
+	static unsigned n;
+	unsigned first = n++ % 2;
+
+	if (l->at[first].v != l->at[1 - first].v)
+		elsewhere++;
+}
+CRASHSIM_WORKLOAD(flip, .bytes = 512, .run = pair_run, .check = flip_check)
+
+static void unseen_word_run(void *pm)
+{
+	struct lines *l = pm;
+
+	l->at[0].v = 1;
+	unseen_store(&l->at[1].v);
+	flush(&l->at[1].v);
+	fence();
+	unseen_store(&l->at[2].v);
+}
+CRASHSIM_WORKLOAD(unseen_word, .bytes = 512, .run = unseen_word_run, .check = flip_check)

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tx_frames -- what a transaction does to frames: it counts references up and down, as deltas; it
+ * reserves frames, makes tables in them and drops tables. */
+#include <stdio.h>
+
+#include "error.h"
+#include "pool.h"
+#include "table.h"
+#include "vec.h"
+
+/* ---- references ------------------------------------------------------------------------------ */
+
+/* Which bit of tx->counted stands for the group of a frame. */
+static uint64_t count_bit(uint64_t pfn)
+{
+	return (uint64_t)1 << (pfn / GROUP_FRAMES * 0x9e3779b97f4a7c15u >> 58);
+}
+
+/* known: it may have a delta already. */
+static int count_one(struct pmpt_tx *tx, struct group *g, unsigned at, uint64_t kind, int delta,
+		     bool known)
+{
+	uint64_t freed = frames_freed(g, at); /* before the look at the count */
+	uint64_t where = region_off(tx->pool->rg, &g->desc[at]) | WHERE_DESC,
+		 home = word_load(&g->desc[at]);
+	struct wal_word *w = known ? wset_find(&tx->deltas, where) : NULL;
+	int64_t sum = delta + (w ? (int64_t)w->new : 0), count = (int64_t)desc_count(home) + sum;
+	int rc = 0;
+
+	if (count > UINT32_MAX)
+		return error_set(
+			PMPT_E_COUNT,
+			"the count of the frame with the descriptor at offset %#lx would overflow",
+			WHERE_OFF(where));
+	if (count < 0)
+		return error_set(PMPT_E_CORRUPT,
+				 "descriptor at offset %#lx counts %lu, expected more",
+				 WHERE_OFF(where), desc_count(home));
+	tx->changes++;
+	if (!w)
+		return wset_add(&tx->deltas, where,
+				(kind & ~DELTA_KEPT) | freed << DELTA_FREED_SHIFT |
+					(uint64_t)desc_state(home) << DELTA_OLD_SHIFT |
+					(desc_count(home) ? DELTA_LIVE : 0) |
+					(delta > 0 && !(kind & DELTA_KEPT) ? DELTA_GIVEN : 0),
+				(uint64_t)sum);
+	if ((size_t)(w - tx->deltas.word) < tx->mark.deltas)
+		rc = tx_note(tx, NOTE_DELTA, (size_t)(w - tx->deltas.word), w->new);
+	if (!rc && kind & ~w->old & DELTA_ALIASED &&
+	    (size_t)(w - tx->deltas.word) < tx->mark.deltas)
+		rc = tx_note(tx, NOTE_STATE, (size_t)(w - tx->deltas.word), w->old);
+	if (!rc) {
+		w->new = (uint64_t)sum;
+		w->old |= kind & DELTA_ALIASED;
+	}
+	return rc;
+}
+
+/* The same for n frames from `at` on that have no delta yet. */
+static int count_new(struct pmpt_tx *tx, struct group *g, unsigned at, unsigned n, uint64_t kind,
+		     int delta)
+{
+	uint64_t where = region_off(tx->pool->rg, &g->desc[at]) | WHERE_DESC,
+		 old = (kind & ~DELTA_KEPT) | (delta > 0 && !(kind & DELTA_KEPT) ? DELTA_GIVEN : 0);
+	int rc = wset_reserve(&tx->deltas, n);
+
+	for (unsigned i = 0; i < n && !rc; i++, where += sizeof(pm_word)) {
+		uint64_t freed = frames_freed(g, at + i); /* before the look at the count */
+		uint64_t home = word_load(&g->desc[at + i]), count = desc_count(home);
+
+		if (count + (uint64_t)(int64_t)delta > UINT32_MAX)
+			return count_one(tx, g, at + i, kind, delta,
+					 false); /* says what is wrong */
+		wset_push(&tx->deltas, where,
+			  old | freed << DELTA_FREED_SHIFT |
+				  (uint64_t)desc_state(home) << DELTA_OLD_SHIFT |
+				  (count ? DELTA_LIVE : 0),
+			  (uint64_t)(int64_t)delta);
+	}
+	tx->changes += n;
+	return rc;
+}
+
+int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, uint64_t kind, int delta)
+{
+	int rc = 0;
+
+	while (n && !rc) {
+		struct group *g = frames_group(&tx->pool->frames, pfn);
+		unsigned at = (unsigned)(pfn % GROUP_FRAMES), run = GROUP_FRAMES - at;
+		bool known = tx->counted & count_bit(pfn);
+
+		run = run < n ? run : (unsigned)n;
+		if (!g || at + run > g->n_frames)
+			return frames_desc_none(&tx->pool->frames, pfn);
+		tx->counted |= count_bit(pfn);
+		if (!known)
+			rc = count_new(tx, g, at, run, kind, delta);
+		for (unsigned i = 0; known && i < run && !rc; i++)
+			rc = count_one(tx, g, at + i, kind, delta, true);
+		pfn += run;
+		n -= run;
+	}
+	return rc;
+}
+
+int tx_count_fresh(struct pmpt_tx *tx, uint64_t pfn, uint64_t n)
+{
+	int rc = wset_reserve(&tx->deltas, n);
+
+	while (n && !rc) {
+		struct group *g = frames_group(&tx->pool->frames, pfn);
+		unsigned at = (unsigned)(pfn % GROUP_FRAMES), run = GROUP_FRAMES - at;
+		uint64_t where = region_off(tx->pool->rg, &g->desc[at]) | WHERE_DESC;
+
+		run = run < n ? run : (unsigned)n;
+		tx->counted |= count_bit(pfn);
+		for (unsigned i = 0; i < run; i++, where += sizeof(pm_word))
+			wset_push(&tx->deltas, where,
+				  DESC_DATA | frames_freed(g, at + i) << DELTA_FREED_SHIFT |
+					  DELTA_GIVEN,
+				  1);
+		tx->changes += run;
+		pfn += run;
+		n -= run;
+	}
+	return rc;
+}
+
+int tx_state(struct pmpt_tx *tx, uint64_t pfn, enum desc_kind kind, uint64_t refs, unsigned state)
+{
+	struct group *g = frames_group(&tx->pool->frames, pfn);
+	unsigned at = (unsigned)(pfn % GROUP_FRAMES);
+	uint64_t where, home, set;
+	struct wal_word *w;
+	int rc = 0;
+
+	if (!g || at >= g->n_frames)
+		return frames_desc_none(&tx->pool->frames, pfn);
+	where = region_off(tx->pool->rg, &g->desc[at]) | WHERE_DESC;
+	home = word_load(&g->desc[at]);
+	w = tx->deltas.n ? wset_find(&tx->deltas, where) : NULL;
+	refs -= w ? w->new : 0; /* at home */
+	if (refs > DELTA_COUNT_MAX)
+		return error_set(PMPT_E_COUNT, "frame %#lx has count %lu, too many for a state",
+				 pfn, desc_count(home));
+	set = DELTA_STATE | refs << DELTA_COUNT_SHIFT | (uint64_t)state << DELTA_NEW_SHIFT;
+	tx->changes++;
+	tx->counted |= count_bit(pfn);
+	if (!w)
+		return wset_add(&tx->deltas, where,
+				set | kind | frames_freed(g, at) << DELTA_FREED_SHIFT |
+					(desc_count(home) ? DELTA_LIVE : 0) |
+					(uint64_t)desc_state(home) << DELTA_OLD_SHIFT,
+				0);
+	if ((size_t)(w - tx->deltas.word) < tx->mark.deltas)
+		rc = tx_note(tx, NOTE_STATE, (size_t)(w - tx->deltas.word), w->old);
+	if (rc)
+		return rc;
+	if (w->old & DELTA_STATE) /* by the count that it had then */
+		w->old = (w->old & ~((uint64_t)WX_BOTH << DELTA_NEW_SHIFT)) |
+			 (uint64_t)state << DELTA_NEW_SHIFT;
+	else
+		w->old |= set;
+	return 0;
+}
+
+int tx_room(struct pmpt_tx *tx, uint64_t n_pages)
+{
+	int rc = wset_reserve(&tx->words, n_pages);
+
+	return rc ? rc : wset_reserve(&tx->deltas, 2 * n_pages);
+}
+
+void tx_slot_generation(struct pmpt_tx *tx, uint64_t slot, uint32_t generation)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, slot);
+	struct wal_word *w = wset_find(&tx->deltas, region_off(tx->pool->rg, desc) | WHERE_DESC);
+
+	w->old |= (uint64_t)generation << DELTA_GEN_SHIFT;
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+int tx_frames_try(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
+{
+	struct pmpt_pool *pool = tx->pool;
+	int rc = vec_reserve(&pool->mem, &tx->reserved, &tx->room_reserved, tx->n_reserved + 1,
+			     sizeof(*tx->reserved));
+
+	if (!rc)
+		rc = frames_take(&pool->frames, tx->id, n, align, pfn);
+	if (!rc)
+		tx->reserved[tx->n_reserved++] = (struct frame_run){ *pfn, n };
+	return rc;
+}
+
+/* The message that stands tells what was looked for; why it was not there may be views. */
+static int no_frames(struct pmpt_pool *pool)
+{
+	size_t held = atomic_load(&pool->frames.n_held);
+	char views[64];
+
+	(void)snprintf(views, sizeof(views), "%zu frames are held by open read views", held);
+	return held ? error_in(PMPT_E_NO_FRAMES, views) : PMPT_E_NO_FRAMES;
+}
+
+int tx_frames_take(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
+{
+	struct pmpt_pool *pool = tx->pool;
+	int rc = tx_frames_try(tx, n, align, pfn);
+
+	if (rc == PMPT_E_NO_FRAMES) { /* frames may be waiting [F2] */
+		rc = frames_reclaim(&pool->frames, true);
+		if (!rc)
+			rc = tx_frames_try(tx, n, align, pfn);
+	}
+	while (rc == PMPT_E_NO_FRAMES && n <= extent_run_max() &&
+	       !(pool->flags & PMPT_OPEN_NO_GROW)) {
+		rc = pool_grow(pool);
+		if ((rc == PMPT_E_NO_FRAMES || rc == -ENOSPC) && swap_make_room(pool, n))
+			return tx_frames_try(tx, n, align, pfn) ? rc : 0;
+		if (rc)
+			return rc == PMPT_E_NO_FRAMES ? no_frames(pool) : rc;
+		rc = tx_frames_try(tx, n, align, pfn);
+	}
+	if (rc == PMPT_E_NO_FRAMES && swap_make_room(pool, n))
+		rc = tx_frames_try(tx, n, align, pfn);
+	if (rc != PMPT_E_NO_FRAMES)
+		return rc;
+	(void)error_set(rc, "no %lu contiguous free frames", n);
+	return no_frames(pool);
+}
+
+int tx_frames_some(struct pmpt_tx *tx, uint64_t n, uint64_t *pfn, uint64_t *got)
+{
+	struct pmpt_pool *pool = tx->pool;
+	int rc = vec_reserve(&pool->mem, &tx->reserved, &tx->room_reserved, tx->n_reserved + 1,
+			     sizeof(*tx->reserved));
+
+	if (!rc)
+		rc = frames_take_some(&pool->frames, tx->id, n, pfn, got);
+	if (!rc)
+		tx->reserved[tx->n_reserved++] = (struct frame_run){ *pfn, *got };
+	if (rc != PMPT_E_NO_FRAMES)
+		return rc;
+	*got = 1;
+	return tx_frames_take(tx, 1, 1, pfn);
+}
+
+/* In the run with this index or a later one. */
+static bool reserved_from(const struct pmpt_tx *tx, size_t from, uint64_t pfn)
+{
+	for (size_t i = tx->n_reserved; i-- > from;) {
+		if (pfn - tx->reserved[i].pfn < tx->reserved[i].n)
+			return true;
+	}
+	return false;
+}
+
+bool tx_reserved(const struct pmpt_tx *tx, uint64_t pfn) { return reserved_from(tx, 0, pfn); }
+
+bool tx_private(const struct pmpt_tx *tx, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc(&tx->pool->frames, pfn);
+	const struct wal_word *delta;
+	size_t since = 0;
+
+	if (!tx->n_reserved || !desc || desc_count(word_load(desc)))
+		return false;
+	delta = wset_find(&tx->deltas, region_off(tx->pool->rg, desc) | WHERE_DESC);
+	if (!delta || delta->new != 1 || delta_kind(delta) != DESC_DATA)
+		return false;
+	if (tx->n_savepoints)
+		since = tx->savepoint[tx->n_savepoints - 1].mark.reserved;
+	return reserved_from(tx, since, pfn);
+}
+
+int pmpt_flush(pmpt_tx *tx, const void *ptr, size_t len_bytes)
+{
+	int rc = tx_check(tx);
+
+	if (rc)
+		return rc;
+	if (!region_has(tx->pool->rg, region_off(tx->pool->rg, ptr), len_bytes))
+		return error_set(PMPT_E_FRAME, "flush of memory outside the pool");
+	if (len_bytes) {
+		pm_flush(&tx->pm, ptr, len_bytes);
+		tx->unfenced = true;
+	}
+	return 0;
+}
+
+int tx_fresh_table(struct pmpt_tx *tx, bool full, uint64_t *pfn)
+{
+	struct pmpt_pool *pool = tx->pool;
+	struct fresh f = { 0 };
+	bool taken;
+	int rc = vec_reserve(&pool->mem, &tx->fresh, &tx->room_fresh, tx->n_fresh + 1,
+			     sizeof(*tx->fresh));
+
+	if (!rc)
+		rc = vec_reserve(&pool->mem, &tx->reserved, &tx->room_reserved, tx->n_reserved + 1,
+				 sizeof(*tx->reserved));
+	if (rc)
+		return rc;
+	if (!full && !tx->bulk && frames_take_zeroed(&pool->frames, &f.pfn)) {
+		f.zeroed = true;
+		tx->reserved[tx->n_reserved++] = (struct frame_run){ f.pfn, 1 };
+	} else {
+		rc = tx_frames_take(tx, 1, 1, &f.pfn);
+	}
+	if (!rc)
+		rc = tx_count(tx, f.pfn, 1, DESC_TABLE, 1);
+	if (!rc)
+		rc = wset_add(&tx->fresh_index, f.pfn, 0, tx->n_fresh);
+	if (rc)
+		return rc;
+	f.shadow = mem_zalloc(&pool->mem, FRAME_BYTES);
+	rc = f.shadow ? frames_own(&pool->frames, f.pfn, tx->id, &taken)
+		      : error_set(-ENOMEM, "no memory for a fresh table");
+	if (rc) {
+		wset_truncate(&tx->fresh_index, tx->n_fresh);
+		mem_free(&pool->mem, f.shadow, FRAME_BYTES);
+		return rc;
+	}
+	tx->fresh[tx->n_fresh++] = f;
+	*pfn = f.pfn;
+	return 0;
+}
+
+int tx_drop_table(struct pmpt_tx *tx, uint64_t pfn)
+{
+	struct fresh *f = tx_fresh(tx, pfn);
+	int rc = tx_count(tx, pfn, 1, DESC_TABLE, -1);
+
+	if (rc)
+		return rc;
+	tx->dropped++;
+	if (!f)
+		return 0;
+	rc = tx_note(tx, NOTE_DEAD, (size_t)(f - tx->fresh), 0);
+	if (!rc)
+		f->dead = true;
+	return rc;
+}
