@@ -160,8 +160,8 @@ test: tests $(if $(SAN)$(COVERAGE),,all)
 crash: setup		## libpmpt under every crash: the enumerator's programs; all workloads of crashsim, two crashes in a row, by lines and by pages; all modes agree
 	@$(MAKE) --no-print-directory -j$(JOBS) tests $(BUILD)/crashsim
 	@BUILD=$(BUILD) sh tools/run-tests.sh crash/
-	@$(BUILD)/crashsim run -j $(JOBS)
-	@$(BUILD)/crashsim run -j $(JOBS) --persist page
+	@BUILD=$(BUILD) sh tests/integration/test_crashsim_workloads.sh all
+	@$(BUILD)/crashsim run -j $(JOBS) --persist page limit_beside one_lane runs huge
 	@BUILD=$(BUILD) sh tests/crash/modes.sh
 
 crash-adequacy: setup	## switch off each flush, fence and streamed store of the library: does a workload mind?

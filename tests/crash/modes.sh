@@ -15,11 +15,11 @@ say() {
 	echo "$*"
 	bad=1
 }
-# first: images of all first crashes of a workload, log10.  nested, rerun: executions of the lazy way.
+# first: images of all first crashes of a workload, log10.  nested, rerun, apart: executions of the lazy way.
 if [ "${1-}" = quick ]; then
-	first=4.2 nested=3000 rerun=1000 limit=1
+	first=4.2 nested=3000 rerun=1000 apart=400 limit=1
 else
-	first=5.5 nested=60000 rerun=5000 limit=8
+	first=5.5 nested=60000 rerun=5000 apart=5000 limit=8
 fi
 
 # explore FILE WORKLOAD OPTION...: what came out, to FILE
@@ -82,9 +82,9 @@ echo "$n_first workloads image by image, $n_nested of them in recovery too, $n_r
 
 # Without images: what each execution leaves behind makes no difference to the next, on whatever is not too long.
 n=0
-for load in $(jq -r --argjson n "$rerun" 'select(.executions <= $n) | .workload' "$dir/all"); do
+for load in $(jq -r --argjson n "$apart" 'select(.executions <= $n) | .workload' "$dir/all"); do
 	explore lazy "$load" --time-limit "$limit"
-	few "$rerun" || continue
+	few "$apart" || continue
 	same "$load" --mode rerun
 	n=$((n + 1))
 done

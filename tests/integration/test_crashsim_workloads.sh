@@ -2,6 +2,7 @@
 # Every operation of the library that changes persistent memory, under every crash, two in a row, one or two writers: no failure, nothing left
 # out, and no less explored than there was when this was written.  Then some of it in other ways, which must come to the same outcomes: without
 # the memory of equal states and joins, with log lines word by word (each execution apart, and image by image: test_crashsim_modes.sh).
+#	test_crashsim_workloads.sh [all]	all workloads (make crash), or those that do not take long (make check)
 set -eu
 BUILD=${BUILD:-build}
 crashsim=$BUILD/crashsim
@@ -18,18 +19,32 @@ field() {
 	sed -n "s/.*\"workload\":\"$1\",.*\"$2\":\"\{0,1\}\([^,\"]*\).*/\1/p" "$out"
 }
 
+if [ "${1-}" = all ]; then
+	long=none
+	page_long='limit_beside|one_lane|runs|huge'
+	least='104, 18000, 160000, 1500000'
+else
+	long='demand|fork_(beside|both|bulk|chain|child|delete|move|parent|parts|tree)|huge|limit_beside|one_lane|policy_move|runs|swap_(beside|delete|fork)|write_spaces'
+	page_long=$long
+	least='84, 7500, 45000, 300000'
+fi
+# The workloads but those that match.
+but() { "$crashsim" list | awk -v long="^($1)\$" '$1 !~ long { print $1 }'; }
+
 code=0
-"$crashsim" run -j 2 --json > "$out" || code=$?
+# shellcheck disable=SC2046
+"$crashsim" run -j 2 --json $(but "$long") > "$out" || code=$?
 [ "$code" = 0 ] || say "crashsim run ends with $code"
 n=$(grep -c '"exhaustive":true.*"failures":0,' "$out" || true)
 [ "$n" = "$(wc -l < "$out")" ] || say "$n of $(wc -l < "$out") workloads are exhaustive without a failure"
-awk -F'"' '{
+awk -F'"' -v least="$least" '{
 	for (i = 2; i < NF; i += 2)
 		if ($i == "crash_points" || $i == "executions" || $i == "nested_points")
 			sum[$i] += substr($(i + 1), 2)
 } END {
 	printf "%d workloads, %d crash points, %d inside recovery, %d executions\n", NR, sum["crash_points"], sum["nested_points"], sum["executions"]
-	exit !(NR >= 104 && sum["crash_points"] >= 18000 && sum["nested_points"] >= 160000 && sum["executions"] >= 1500000)
+	split(least, n, ", ")
+	exit !(NR >= n[1] && sum["crash_points"] >= n[2] && sum["nested_points"] >= n[3] && sum["executions"] >= n[4])
 }' "$out" || say "less than there was"
 was=$(mktemp)
 cp "$out" "$was"
@@ -59,7 +74,7 @@ also() {
 	[ "$code" = 0 ] && ! grep -qv '"exhaustive":true.*"failures":0,' "$out" || say "$*: ends with $code, or is not exhaustive"
 }
 # shellcheck disable=SC2046
-also --persist page $("$crashsim" list | awk '$1 !~ /^(limit_beside|one_lane|runs|huge)$/ { print $1 }') # these take long: make crash
+also --persist page $(but "$page_long")
 also --walker 1 --time-limit 100 walked walked_unmap walked_run walked_huge walked_abort
 also --walker 2 walked walked_unmap walked_abort
 
