@@ -42,6 +42,7 @@ for file in lib/*.c recovery/*.c; do
 	check_map | check_tree) name=check ;;
 	check_policy) name=policy ;;
 	relate) name=fork ;;
+	leaf) name=entry ;; # and table.h's above_add()
 	tx_frames) name=tx ;;
 	frame_wait) name=frame ;;
 	swap_area | swap_move | swap_evict | check_swap) name=swap ;;
