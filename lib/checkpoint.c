@@ -100,7 +100,7 @@ static void flush_homes(struct wal *wal, const uint64_t *head)
 		}
 	}
 	if (sorted && n) {
-		sort_u64(wal->sort, wal->sort + wal->sort_max, n);
+		sort_u64(wal->sort, wal->sort + wal->sort_max, n, 0);
 		flush_sorted(wal, wal->sort, n);
 	}
 }

@@ -11,6 +11,7 @@
  */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "table.h"
 #include "rcu.h"
@@ -137,7 +138,7 @@ static void end_rest(struct pmpt_tx *tx)
 	tx->n_savepoints = 0;
 	tx->n_ranges = 0;
 	tx->dropped = 0;
-	tx->counted = 0;
+	memset(tx->counted, 0, sizeof(tx->counted));
 	tx->measured_lines = 0;
 	tx->unfenced = false;
 	tx->upper = false;

@@ -162,6 +162,22 @@ static inline void frame_prefetch(const struct pmpt_tx *tx, uint64_t pfn)
 	__builtin_prefetch(tx->pool->rg->base + ((pfn + 1) << FRAME_SHIFT) - LINE_BYTES, 0, 0);
 }
 
+/* What the pages of the run that follows, if there is one, map now is read ahead, too; and the counts of
+ * what this run's map now, that are looked at when it was streamed. */
+static inline void run_prefetch(const struct pmpt_tx *tx, uint64_t table, unsigned next,
+				const uint64_t *entry, unsigned n)
+{
+	struct frames *fr = &tx->pool->frames;
+
+	__builtin_prefetch((const pm_word *)region_at(tx->pool->rg, table << FRAME_SHIFT) +
+				   next % FRAME_WORDS,
+			   0);
+	for (unsigned i = 0; i<n; i += n> 1 ? n - 1 : 1) { /* the frames are neighbours, mostly */
+		if (entry[i] & ENTRY_P)
+			__builtin_prefetch(frames_desc(fr, entry_pfn(entry[i])), 1);
+	}
+}
+
 /* n pages from p->va on go to frames from pfn on, which are counted already. */
 static int run_write(struct pmpt_tx *tx, const struct write_args *a, struct path *p, uint64_t pfn,
 		     unsigned n)
@@ -171,6 +187,7 @@ static int run_write(struct pmpt_tx *tx, const struct write_args *a, struct path
 	int rc = 0;
 
 	tx_entries(tx, table, first, n, entry);
+	run_prefetch(tx, table, first + n, entry, n);
 	for (unsigned i = 0; i < n && !rc; i++, p->va += FRAME_BYTES) {
 		rc = page_writable(p, entry[i]);
 		frame_prefetch(tx, pfn + i + 1);

@@ -5,6 +5,7 @@
  * table: own the table, change its entries, free it if that left it empty.
  */
 #include "error.h"
+#include "policy.h"
 #include "rcu.h"
 #include "table.h"
 
@@ -15,6 +16,8 @@ static unsigned chunk(uint64_t va, uint64_t bytes, unsigned level)
 
 	return (unsigned)(n < left ? n : left);
 }
+
+#define MANY 64u /* entries that are read, changed and set at once */
 
 /* ---- map ------------------------------------------------------------------------------------- */
 
@@ -119,7 +122,7 @@ static uint64_t map_leaf(const struct map_args *a, uint64_t pfn)
 	return a->flags & PMPT_DEMAND ? leaf_reserve(a->flags) : leaf_make(pfn, a->flags, a->level);
 }
 
-/* Map n pages with frames from pfn on, in the owned table where the path ends. */
+/* Page by page. */
 static int map_run(struct pmpt_tx *tx, const struct map_args *a, struct path *p, unsigned n,
 		   uint64_t pfn)
 {
@@ -141,6 +144,42 @@ static int map_run(struct pmpt_tx *tx, const struct map_args *a, struct path *p,
 	return rc;
 }
 
+/* The same for single pages that are not given by the numbers of frames in use, in a pool whose policy
+ * needs no look at each: entries are read, set and counted many at a time. */
+static int map_many(struct pmpt_tx *tx, const struct map_args *a, struct path *p, unsigned n,
+		    uint64_t pfn)
+{
+	uint64_t entry[MANY], leaf[MANY], table = p->pfn[1];
+	int rc = a->flags & (PMPT_EXT | PMPT_DEMAND) ? 0 : tx_count_fresh(tx, pfn, n);
+
+	for (unsigned run; n && !rc; n -= run) {
+		unsigned first = path_index(p, 1);
+
+		run = n < MANY ? n : MANY;
+		tx_entries(tx, table, first, run, entry);
+		for (unsigned i = 0; i < run && !rc; i++, pfn++, p->va += FRAME_BYTES) {
+			leaf[i] = map_leaf(a, pfn);
+			if (entry[i] && !(a->flags & PMPT_REPLACE))
+				rc = error_set(PMPT_E_MAPPED, "%#lx is mapped", va_sign(p->va));
+		}
+		if (!rc)
+			rc = tx_set_entries(tx, table, first, run, leaf);
+		if (!rc && a->flags & PMPT_REPLACE)
+			rc = entries_count(tx, entry, run, 1, -1);
+	}
+	return rc;
+}
+
+/* Map n pages with frames from pfn on, in the owned table where the path ends. */
+static int map_pages(struct pmpt_tx *tx, const struct map_args *a, struct path *p, unsigned n,
+		     uint64_t pfn)
+{
+	bool given = a->pfn != PMPT_PFN_ALLOC && !(a->flags & PMPT_EXT);
+
+	return given || a->level > 1 || policy_judges(tx->pool) ? map_run(tx, a, p, n, pfn)
+								: map_many(tx, a, p, n, pfn);
+}
+
 static int map_alloc(struct pmpt_tx *tx, const struct map_args *a, struct path *p, unsigned n)
 {
 	int rc = 0;
@@ -156,7 +195,7 @@ static int map_alloc(struct pmpt_tx *tx, const struct map_args *a, struct path *
 			tx->unfenced = true;
 		}
 		if (!rc)
-			rc = map_run(tx, a, p, got, pfn);
+			rc = map_pages(tx, a, p, got, pfn);
 		n -= rc ? 0 : got;
 	}
 	return rc;
@@ -194,11 +233,11 @@ static int map_call(struct pmpt_tx *tx, const void *args)
 		if (rc)
 			break;
 		if (a->flags & PMPT_DEMAND) {
-			rc = map_run(tx, a, &p, n, 0);
+			rc = map_pages(tx, a, &p, n, 0);
 		} else if (pfn == PMPT_PFN_ALLOC) {
 			rc = map_alloc(tx, a, &p, n);
 		} else {
-			rc = map_run(tx, a, &p, n, pfn);
+			rc = map_pages(tx, a, &p, n, pfn);
 			pfn += n * (size >> FRAME_SHIFT);
 		}
 		va += n * size;
@@ -375,6 +414,33 @@ int pmpt_unmap(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes)
 	return tx_run(space->pool, tx, unmap_call, &a);
 }
 
+static int not_mapped(uint64_t va)
+{
+	return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped", va_sign(va));
+}
+
+/* Single pages from p->va to `end`, in one table, many at a time. */
+static int protect_many(struct pmpt_tx *tx, const struct range_args *a, struct path *p,
+			uint64_t end)
+{
+	uint64_t entry[MANY], table = p->pfn[1];
+	int rc = 0;
+
+	while (p->va < end && !rc) {
+		unsigned first = path_index(p, 1), run = chunk(p->va, end - p->va, 1);
+
+		run = run < MANY ? run : MANY;
+		tx_entries(tx, table, first, run, entry);
+		for (unsigned i = 0; i < run; i++, p->va += FRAME_BYTES) {
+			if (!entry_is_page(entry[i], 1))
+				return not_mapped(p->va);
+			entry[i] = leaf_protect(tx, entry[i], 1, a->prot);
+		}
+		rc = tx_set_entries(tx, table, first, run, entry);
+	}
+	return rc;
+}
+
 static int protect_call(struct pmpt_tx *tx, const void *args)
 {
 	const struct range_args *a = args;
@@ -389,6 +455,8 @@ static int protect_call(struct pmpt_tx *tx, const void *args)
 		if (rc)
 			return rc;
 		end = va + table_bytes(&p, a->end);
+		if (p.level == 1 && !policy_judges(tx->pool))
+			rc = protect_many(tx, a, &p, end);
 		for (; p.va < end && !rc; p.va += level_bytes(p.level)) {
 			uint64_t entry = table_entry(tx, &p);
 
@@ -400,8 +468,7 @@ static int protect_call(struct pmpt_tx *tx, const void *args)
 				continue;
 			}
 			if (!entry_is_page(entry, p.level))
-				return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped",
-						 va_sign(p.va));
+				return not_mapped(p.va);
 			rc = table_set(tx, &p, leaf_protect(tx, entry, p.level, a->prot));
 		}
 		va = p.va;

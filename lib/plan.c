@@ -225,22 +225,29 @@ void list_count(struct pmpt_tx *tx)
 		count_word(tx, &tx->list[i]);
 }
 
-/* The list's descriptors in ascending order. */
+#define KEY_INDEX_BITS \
+	26 /* of a sort key; above it the word of the file, which has a little more than 1 TiB */
+
+/* The list's descriptors in ascending order.  Behind the list there is room for them once more. */
 static int desc_sort(struct pmpt_tx *tx)
 {
 	size_t n = tx->n_list - tx->list_desc;
-	uint64_t *key = mem_alloc(&tx->pool->mem, 2 * n * sizeof(*key));
-	int rc = 0;
+	struct wal_word *word = tx->list + tx->list_desc, *was = tx->list + tx->n_list;
+	uint64_t *key;
 
+	if (n >> KEY_INDEX_BITS)
+		return error_set(PMPT_E_TX_TOO_LARGE, "the transaction counts %zu frames", n);
+	key = mem_alloc(&tx->pool->mem, 2 * n * sizeof(*key));
 	if (!key)
 		return error_set(-ENOMEM, "no memory to sort %zu descriptors", n);
 	for (size_t i = 0; i < n; i++)
-		key[i] = tx->list[tx->list_desc + i].where;
-	sort_u64(key, key + n, n);
-	for (size_t i = 0; i < n && !rc; i++)
-		rc = desc_word(tx, wset_find(&tx->deltas, key[i]), &tx->list[tx->list_desc + i]);
+		key[i] = WHERE_OFF(word[i].where) / sizeof(pm_word) << KEY_INDEX_BITS | i;
+	sort_u64(key, key + n, n, KEY_INDEX_BITS);
+	memcpy(was, word, n * sizeof(*was));
+	for (size_t i = 0; i < n; i++)
+		word[i] = was[key[i] & (((uint64_t)1 << KEY_INDEX_BITS) - 1)];
 	mem_free(&tx->pool->mem, key, 2 * n * sizeof(*key));
-	return rc;
+	return 0;
 }
 
 /* A frame in use gets another state. */
@@ -250,10 +257,38 @@ static bool delta_flips(const struct wal_word *w)
 	       ((w->old >> DELTA_OLD_SHIFT ^ w->old >> DELTA_NEW_SHIFT) & WX_BOTH);
 }
 
+/* The last descriptor word that was made, and of what: neighbours are mostly made of the same. */
+struct desc_made {
+	uint64_t home, old, delta, new;
+};
+
+/* What desc_word_now() looks at besides the home word; a GIVEN and LIVE one is a case of its own. */
+static inline uint64_t made_of(const struct wal_word *delta)
+{
+	return delta->old & ~((uint64_t)0xffff << DELTA_FREED_SHIFT);
+}
+
+static inline int desc_word_next(struct pmpt_tx *tx, const struct wal_word *delta,
+				 struct desc_made *last, struct wal_word *out)
+{
+	uint64_t home = word_load(region_at(tx->pool->rg, WHERE_OFF(delta->where)));
+	int rc;
+
+	if (home == last->home && delta->new == last->delta &&made_of(delta) == last->old) {
+		*out = (struct wal_word){ delta->where, home, last->new };
+		return 0;
+	}
+	rc = desc_word_now(tx, delta, out);
+	if (!rc && (delta->old & (DELTA_LIVE | DELTA_GIVEN)) != (DELTA_LIVE | DELTA_GIVEN))
+		*last = (struct desc_made){ out->old, made_of(delta), delta->new, out->new };
+	return rc;
+}
+
 /* Deltas as absolute words, ascending: that is the order of the locks, and makes runs. */
 static int list_deltas(struct pmpt_tx *tx)
 {
 	const struct wset *deltas = &tx->deltas;
+	struct desc_made last = { 0 }; /* no delta of 0 comes to be a word without a state */
 	size_t end[MERGE_RUNS + 1], n_runs = 0;
 	int rc;
 
@@ -275,7 +310,7 @@ static int list_deltas(struct pmpt_tx *tx)
 		if (n_runs <= MERGE_RUNS &&
 		    (tx->n_list == tx->list_desc || tx->list[tx->n_list - 1].where > w->where))
 			n_runs++; /* a run begins */
-		rc = desc_word_now(tx, w, &tx->list[tx->n_list]);
+		rc = desc_word_next(tx, w, &last, &tx->list[tx->n_list]);
 		count_word(tx, &tx->list[tx->n_list++]);
 		end[n_runs - 1] = tx->n_list - tx->list_desc;
 	}

@@ -54,12 +54,45 @@ __attribute__((constructor)) static void choose_flush(void)
 }
 
 /* Read by words: wider loads of what was just stored by words would wait for it. */
-static inline void lines_stream(char *dst, const char *src, size_t n)
+static inline void line_stream(char *dst, const char *src)
 {
 	const long long *word = (const long long *)(const void *)src;
 
-	for (size_t i = 0; i < n * LINE_BYTES; i += 16, word += 2)
+	for (size_t i = 0; i < LINE_BYTES; i += 16, word += 2)
 		_mm_stream_si128((__m128i *)(void *)(dst + i), _mm_set_epi64x(word[1], word[0]));
+}
+
+/* Of many lines, the widest stores that there are: a store buffer that holds whole lines drains behind what
+ * the processor goes on to do. */
+__attribute__((target("avx512f"))) static void lines_stream_512(char *dst, const char *src,
+								size_t n)
+{
+	for (size_t i = 0; i < n * LINE_BYTES; i += 64)
+		_mm512_stream_si512((__m512i *)(void *)(dst + i), _mm512_loadu_si512(src + i));
+}
+
+__attribute__((target("avx"))) static void lines_stream_256(char *dst, const char *src, size_t n)
+{
+	for (size_t i = 0; i < n * LINE_BYTES; i += 32)
+		_mm256_stream_si256((__m256i *)(void *)(dst + i),
+				    _mm256_loadu_si256((const __m256i_u *)(const void *)(src + i)));
+}
+
+static void lines_stream_128(char *dst, const char *src, size_t n)
+{
+	for (size_t i = 0; i < n * LINE_BYTES; i += LINE_BYTES)
+		line_stream(dst + i, src + i);
+}
+
+static void (*lines_stream)(char *dst, const char *src, size_t n) = lines_stream_128;
+
+__attribute__((constructor)) static void choose_stream(void)
+{
+	__builtin_cpu_init(); /* asks the system, too, whether it keeps those registers */
+	if (__builtin_cpu_supports("avx512f"))
+		lines_stream = lines_stream_512;
+	else if (__builtin_cpu_supports("avx"))
+		lines_stream = lines_stream_256;
 }
 
 static void lines_zero(char *dst, size_t n)
@@ -156,7 +189,10 @@ void pm_stream(struct pm *pm, void *dst, const void *src, size_t n_lines)
 	pm_observe(PM_EV_STREAM, pm, dst, n_lines * LINE_BYTES, 0, src);
 	count(&pm->count.lines_streamed, n_lines);
 	if (pm->medium->backend == PM_CACHE_LINE) {
-		lines_stream(dst, src, n_lines);
+		if (n_lines == 1)
+			line_stream(dst, src);
+		else
+			lines_stream(dst, src, n_lines);
 	} else {
 		memcpy(dst, src, n_lines * LINE_BYTES);
 		pages_note(pm, dst, n_lines * LINE_BYTES);

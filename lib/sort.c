@@ -20,7 +20,7 @@ static void insertion_sort(uint64_t *key, size_t n)
 	}
 }
 
-void sort_u64(uint64_t *key, uint64_t *tmp, size_t n)
+void sort_u64(uint64_t *key, uint64_t *tmp, size_t n, unsigned low)
 {
 	uint64_t *from = key, *to = tmp, all = 0;
 	size_t start[DIGITS];
@@ -31,7 +31,7 @@ void sort_u64(uint64_t *key, uint64_t *tmp, size_t n)
 	}
 	for (size_t i = 1; i < n; i++)
 		all |= key[i] ^ key[0];
-	for (unsigned shift = 0; shift < 64 && all >> shift; shift += DIGIT_BITS) {
+	for (unsigned shift = low; shift < 64 && all >> shift; shift += DIGIT_BITS) {
 		size_t sum = 0;
 
 		if (!(all >> shift & (DIGITS - 1)))

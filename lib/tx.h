@@ -18,6 +18,8 @@
  * a thread. */
 #define TX_SLOTS (PMPT_TX_MAX + 768u)
 
+#define TX_COUNTED_BITS 10
+
 #define TX_IN 2 /* spaces of a transaction that are told apart */
 
 struct pmpt_pool;
@@ -116,10 +118,10 @@ struct pmpt_tx {
 	size_t n_fresh, room_fresh, n_reserved, room_reserved, n_notes, room_notes, n_savepoints,
 		room_savepoints, n_own, room_own, n_own_spaces, n_held, room_held, room_own_spaces,
 		n_ranges, room_ranges, n_cuts, room_cuts;
-	uint64_t serial;     /* of the next savepoint */
-	uint64_t dropped;    /* tables dropped */
-	uint64_t counted;    /* groups that may have a delta: see count_bit */
-	bool upper;          /* the plan changes tables above level 1 */
+	uint64_t serial;                               /* of the next savepoint */
+	uint64_t dropped;                              /* tables dropped */
+	uint64_t counted[(1 << TX_COUNTED_BITS) / 64]; /* groups that may have a delta, by a hash */
+	bool upper;                                    /* the plan changes tables above level 1 */
 	struct tx_mark mark; /* at the beginning of the call in progress */
 	/* The plan as words to log: list[0..n_list), descriptors from list_desc on, ascending. */
 	struct wal_word *list;

@@ -10,10 +10,15 @@
 
 /* ---- references ------------------------------------------------------------------------------ */
 
-/* Which bit of tx->counted stands for the group of a frame. */
-static uint64_t count_bit(uint64_t pfn)
+/* May a frame of the group of pfn have a delta?  True: from now on. */
+static bool counted_before(struct pmpt_tx *tx, uint64_t pfn)
 {
-	return (uint64_t)1 << (pfn / GROUP_FRAMES * 0x9e3779b97f4a7c15u >> 58);
+	uint64_t bit = pfn / GROUP_FRAMES * 0x9e3779b97f4a7c15u >> (64 - TX_COUNTED_BITS),
+		 mask = (uint64_t)1 << bit % 64;
+	bool known = tx->counted[bit / 64] & mask;
+
+	tx->counted[bit / 64] |= mask;
+	return known;
 }
 
 /* known: it may have a delta already. */
@@ -88,12 +93,12 @@ int tx_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, uint64_t kind, int de
 	while (n && !rc) {
 		struct group *g = frames_group(&tx->pool->frames, pfn);
 		unsigned at = (unsigned)(pfn % GROUP_FRAMES), run = GROUP_FRAMES - at;
-		bool known = tx->counted & count_bit(pfn);
+		bool known;
 
 		run = run < n ? run : (unsigned)n;
 		if (!g || at + run > g->n_frames)
 			return frames_desc_none(&tx->pool->frames, pfn);
-		tx->counted |= count_bit(pfn);
+		known = counted_before(tx, pfn);
 		if (!known)
 			rc = count_new(tx, g, at, run, kind, delta);
 		for (unsigned i = 0; known && i < run && !rc; i++)
@@ -114,7 +119,10 @@ int tx_count_fresh(struct pmpt_tx *tx, uint64_t pfn, uint64_t n)
 		uint64_t where = region_off(tx->pool->rg, &g->desc[at]) | WHERE_DESC;
 
 		run = run < n ? run : (unsigned)n;
-		tx->counted |= count_bit(pfn);
+		(void)counted_before(tx, pfn);
+		for (unsigned i = 0; i < run; i += LINE_BYTES / sizeof(pm_word))
+			__builtin_prefetch((const void *)&g->desc[at + i],
+					   1); /* the commit loads it */
 		for (unsigned i = 0; i < run; i++, where += sizeof(pm_word))
 			wset_push(&tx->deltas, where,
 				  DESC_DATA | frames_freed(g, at + i) << DELTA_FREED_SHIFT |
@@ -146,7 +154,7 @@ int tx_state(struct pmpt_tx *tx, uint64_t pfn, enum desc_kind kind, uint64_t ref
 				 pfn, desc_count(home));
 	set = DELTA_STATE | refs << DELTA_COUNT_SHIFT | (uint64_t)state << DELTA_NEW_SHIFT;
 	tx->changes++;
-	tx->counted |= count_bit(pfn);
+	(void)counted_before(tx, pfn);
 	if (!w)
 		return wset_add(&tx->deltas, where,
 				set | kind | frames_freed(g, at) << DELTA_FREED_SHIFT |

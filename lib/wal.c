@@ -384,12 +384,18 @@ int wal_commit(struct wal *wal, struct wal_lane *lane, const struct wal_word *wo
 	lane->last[lane->half] = first + n_lines - 1;
 
 	uint64_t head = atomic_load_explicit(&lane->dirty_head, memory_order_relaxed);
+	uint64_t noted = UINT64_MAX;
 
 	wal_versions(wal, word, n, first + n_lines - 1);
 	/* not flushed: the lines are live until a checkpoint has flushed these */
 	for (size_t i = 0; i < n; i++) {
+		uint64_t line_no = WHERE_OFF(word[i].where) / LINE_BYTES;
+
 		wal_apply(wal->rg, &lane->pm, word[i].where, word[i].new);
-		head = dirty_add(lane, head, WHERE_OFF(word[i].where) / LINE_BYTES);
+		if (line_no == noted)
+			continue;
+		head = dirty_add(lane, head, line_no);
+		noted = line_no;
 	}
 	if (!rule_on(RULE_W1_FENCE))
 		(void)pm_fence(&lane->pm);

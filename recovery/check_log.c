@@ -347,7 +347,7 @@ static int check_aims(struct log *l)
 	if (!rc)
 		rc = each_live(l, note_tables);
 	if (!rc && l->n_tables)
-		sort_u64(l->table, l->table + l->n_tables, l->n_tables);
+		sort_u64(l->table, l->table + l->n_tables, l->n_tables, 0);
 	return rc ? rc : each_live(l, check_aim);
 }
 
@@ -394,7 +394,7 @@ static uint64_t find_line(const struct log *l, uint64_t lsn)
 static void check_unique(struct log *l)
 {
 	if (l->n_lsn)
-		sort_u64(l->lsn, l->lsn + l->n_lsn, l->n_lsn);
+		sort_u64(l->lsn, l->lsn + l->n_lsn, l->n_lsn, 0);
 	for (size_t i = 1; i < l->n_lsn; i++) {
 		if (l->lsn[i] == l->lsn[i - 1])
 			check_found(l->c, "W5", find_line(l, l->lsn[i]),

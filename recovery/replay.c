@@ -298,7 +298,7 @@ static int check_targets(struct replay *r)
 	if (!rc)
 		rc = each_live(r, note_tables);
 	if (!rc && r->n_tables)
-		sort_u64(r->table, r->table + r->n_tables, r->n_tables);
+		sort_u64(r->table, r->table + r->n_tables, r->n_tables, 0);
 	return rc ? rc : each_live(r, check_line);
 }
 
@@ -333,7 +333,7 @@ static void touch_pages(struct replay *r)
 	size_t n = 0;
 
 	if (r->n_touched)
-		sort_u64(r->touched, r->touched + r->n_touched, r->n_touched);
+		sort_u64(r->touched, r->touched + r->n_touched, r->n_touched, 0);
 	for (size_t i = 0; i < r->n_touched; i++) {
 		uint64_t line_no = r->touched[i];
 
@@ -384,7 +384,7 @@ static int sort_items(struct replay *r)
 		key[i] = lsn << shift | i;
 	}
 	if (!rc) {
-		sort_u64(key, key + r->n_items, r->n_items);
+		sort_u64(key, key + r->n_items, r->n_items, 0);
 		for (size_t i = 0; i < r->n_items; i++)
 			sorted[i] = r->item[key[i] & (((uint64_t)1 << shift) - 1)];
 		memcpy(r->item, sorted, r->n_items * sizeof(*sorted));

@@ -224,6 +224,43 @@ static void fork_chain_run(void *pm)
 }
 FORKS(fork_chain, "a fork of a fork; the one between goes first, then the last")
 
+/* ---- huge pages ------------------------------------------------------------------------------------- */
+
+#define HUGE_FRAMES (3 * 512)
+
+/* A fork has copied some parts of a huge page, every second one. */
+static void fork_uneven_setup(void *pm)
+{
+	struct pmpt_space *child;
+
+	bridge_format(pm, &(struct shape){ .half_lines = 32, .spaces = 3, .frames = HUGE_FRAMES });
+	bridge_alone = true;
+	bridge_open(pm);
+	MUST(pmpt_map(NULL, space, P2M, 1, PMPT_PFN_ALLOC, RW | PMPT_2M));
+	MUST(pmpt_space_fork(space, "c", 0, &child));
+	for (unsigned i = 0; i < 12; i += 2)
+		MUST(pmpt_write(NULL, child, P2M + i * P4K, "c", 1));
+	pmpt_space_close(child);
+	MUST(pmpt_checkpoint(pool));
+}
+
+/* The table that maps it is copied, and the page comes to be a table that is shared. */
+static void fork_uneven_run(void *pm)
+{
+	struct pmpt_space *child;
+
+	(void)pm;
+	bridge_start();
+	child = fork_of(space, "d", 0);
+	ASIDE(0, pmpt_checkpoint(pool));
+	CALL(0, pmpt_map(NULL, child, 3 * P2M, 1, 1024, RW | PMPT_EXT | PMPT_2M));
+	pmpt_space_close(child);
+	bridge_stop();
+}
+CRASHSIM_WORKLOAD(fork_uneven, .about = "a huge page that a fork has copied parts of, forked again",
+		  .bytes = BUFFER_BYTES(HUGE_FRAMES), .run = fork_uneven_run,
+		  .setup = fork_uneven_setup, .recover = bridge_recover, .check = bridge_check)
+
 /* ---- what is in the pages --------------------------------------------------------------------------- */
 
 static void fork_data_setup(void *pm)

@@ -191,35 +191,6 @@ static void test_protect_shared_is_cow(void **state)
 	fails(pmpt_access(child, 0, PMPT_W), PMPT_E_DENIED_WRITE);
 }
 
-static void test_huge(void **state)
-{
-	uint64_t pfn;
-
-	(void)state;
-	ok(pmpt_map(NULL, c.space, P2M, 1, PMPT_PFN_ALLOC, RW | PMPT_2M));
-	pfn = frame_at(c.space, P2M);
-	ok(pmpt_space_fork(c.space, "child", 0, &child));
-	ok(pmpt_map(NULL, child, P2M + P4K, 1, PMPT_PFN_ALLOC, RW | PMPT_REPLACE)); /* splits */
-	assert_int_equal(frame_at(c.space, P2M + P4K), pfn + 1);
-	assert_int_equal(frame_at(child, P2M + 2 * P4K), pfn + 2);
-	core_verify(&c);
-	fails(pmpt_collapse(NULL, child, P2M, PMPT_2M), PMPT_E_NOT_UNIFORM);
-	pmpt_space_close(child);
-	ok(pmpt_space_fork(c.space, "next", 0, &child));
-	ok(pmpt_protect(NULL, child, P2M + P4K, P4K, PMPT_R));
-	fails(pmpt_collapse(NULL, child, P2M, PMPT_2M), PMPT_E_NOT_UNIFORM);
-	ok(pmpt_protect(NULL, child, P2M + P4K, P4K, RW));
-	assert_int_equal(flags_at(child, P2M + P4K), RW | PMPT_COW);
-	core_verify(&c);
-	ok(pmpt_collapse(NULL, child, P2M, PMPT_2M));
-	assert_int_equal(flags_at(child, P2M), RW | PMPT_COW | PMPT_2M);
-	ok(pmpt_space_fork(child, "third", 0, NULL));
-	ok(pmpt_move(NULL, child, P2M, child, 7 * P2M, P2M));
-	assert_int_equal(frame_at(child, 7 * P2M), pfn);
-	core_verify(&c);
-	ok(pmpt_space_delete(c.pool, "third"));
-}
-
 /* A subtree that another has, too, goes by a count alone, wherever its first page is. */
 static void test_unmap_shared(void **state)
 {
@@ -736,7 +707,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_caches_do_not_mislead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_copies_once_then_takes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_protect_shared_is_cow, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_huge, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unmap_shared, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_move_between_relatives, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deletes_in_any_order, setup, teardown),

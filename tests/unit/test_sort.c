@@ -41,7 +41,7 @@ static void judge(size_t n, uint64_t mask, int order)
 	key[n] = tmp[n] = 0xfeed; /* not touched */
 	memcpy(expected, key, n * sizeof(*key));
 	qsort(expected, n, sizeof(*expected), compare);
-	sort_u64(key, tmp, n);
+	sort_u64(key, tmp, n, 0);
 	assert_memory_equal(key, expected, n * sizeof(*key));
 	assert_int_equal(key[n], 0xfeed);
 	assert_int_equal(tmp[n], 0xfeed);
@@ -71,10 +71,27 @@ static void test_digits(void **state)
 	}
 }
 
+/* Below `low` is where a key came from: equal ones stay in their order. */
+static void test_low(void **state)
+{
+	(void)state;
+	for (unsigned low = 1; low < 64; low += 5) {
+		for (size_t n = 1; n <= 2000 && !(n >> low); n = 2 * n + 1) {
+			for (size_t i = 0; i < n; i++)
+				key[i] = rnd() % 97 << low | i;
+			memcpy(expected, key, n * sizeof(*key));
+			qsort(expected, n, sizeof(*expected), compare);
+			sort_u64(key, tmp, n, low);
+			assert_memory_equal(key, expected, n * sizeof(*key));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_sizes),
-					    cmocka_unit_test(test_digits) };
+					    cmocka_unit_test(test_digits),
+					    cmocka_unit_test(test_low) };
 
 	return cmocka_run_group_tests_name("sort", tests, NULL, NULL);
 }
