@@ -258,12 +258,13 @@ PMPT_API void pmpt_space_close(pmpt_space *space);
 
 /* Delete a space and free all its tables and frames.
  * The name is gone, durably, in one small transaction; the freeing goes on in bounded transactions
- * and is taken up again by the next open after a crash, or an error that left some of it.
+ * and is taken up again by the next open after a crash, or an error that left some of it; where
+ * something was in the way, by the next call that creates, forks or deletes a space or segment, too.
  * Returns 0; PMPT_E_NAME, _NO_SPACE; PMPT_E_BUSY (a handle is open); PMPT_E_READ_ONLY, _FORKED;
- * and when the name is gone and the next open tries to free the rest: PMPT_E_CORRUPT (a table or a
- * leaf is damaged: the message names the entry's offset; the frames before it are free),
- * PMPT_E_CONFLICT (a transaction that changed the space is still open), PMPT_E_NO_FRAMES and -ENOSPC
- * (a huge page has to be split). */
+ * and when the name is gone and a rest is left to them: PMPT_E_CORRUPT (a table or a leaf is damaged:
+ * the message names the offset of the entry; the frames before it are free),
+ * PMPT_E_CONFLICT (a transaction that changes it, or a relative's part of what they share, does not
+ * end), PMPT_E_NO_FRAMES and -ENOSPC (a huge page has to be split). */
 PMPT_API int pmpt_space_delete(pmpt_pool *pool, const char *name);
 
 /* Rename, atomic and durable on return.

@@ -13,10 +13,11 @@ static const char *may_name(unsigned may)
 	return name[may & WX_BOTH];
 }
 
-/* What an entry where the path ends permits, with the links above it. */
+/* What an entry where the path ends permits, with the links above it: W says that all of them have W or
+ * COW, COW that one has it, which is no permission of the others. */
 static unsigned may(const struct path *p, uint64_t entry)
 {
-	return entry_wx(above_add(p->above, entry));
+	return entry_wx(above_add(p->above, entry) & ~ENTRY_COW);
 }
 
 /* Both refer to one frame. */

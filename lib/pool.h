@@ -67,6 +67,7 @@ struct pmpt_pool {
 	enum pmpt_medium medium;
 	pthread_mutex_t names, grow;
 	struct pmpt_space **space; /* by record; NULL: not open */
+	_Atomic bool unfreed;      /* a delete has left a rest that a later call may free */
 	_Atomic(struct pmpt_tx *) tx[TX_SLOTS];
 	_Atomic unsigned ending; /* threads that end and abort what they have open */
 	_Atomic uint64_t aborts, conflicts;
@@ -122,6 +123,8 @@ void space_hold(struct pmpt_space *space); /* one reference more; pmpt_space_clo
 /* Finish deletes that were interrupted; what cannot be freed is logged and left for the next open.
  * Returns 0; PMPT_E_IO; PMPT_E_READ_ONLY. */
 int spaces_resume(struct pmpt_pool *pool);
+/* Take up what deletes of this process have left, if there is any; the same once more if it fails. */
+void spaces_retry(struct pmpt_pool *pool);
 
 #ifdef PMPT_TEST
 extern bool test_skip_recovery; /* sabotage: core_open forgets the log */

@@ -4,10 +4,13 @@
  * STATES of a record	FREE -> LIVE (create: record, PML4 and its count in one transaction) ->
  *			DELETING (one transaction: the name is gone) ->
  *			FREE (bounded transactions free what is mapped, the last one the PML4 and
- *			the record; resumed at open, as often as it takes where tables are damaged)
+ *			the record; resumed by the next call that makes or deletes a space where
+ *			something was in the way, and at open, as often as it takes where tables
+ *			are damaged)
  * LOCKS	pool.names for the directory and the table of handles, held over the transactions
  *		that change a record: what they say of a record stays true together.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -317,6 +320,7 @@ static int record_try(struct pmpt_pool *pool, tx_fn *fn, struct record_args *a, 
 
 int record_add(struct pmpt_pool *pool, tx_fn *fn, struct record_args *a, pmpt_space **space)
 {
+	spaces_retry(pool);
 	/* pages cannot go out while the directory is locked */
 	for (unsigned tries = 0;; tries++) {
 		int rc = record_try(pool, fn, a, space);
@@ -420,9 +424,8 @@ static bool first_mapped(const struct pmpt_space *space, uint64_t *va, const pm_
 	1000 /* of a call that tries a few times itself: writers in relatives own what is shared */
 
 /* Unmap all in transactions that fit in the log, and around damage down to the one entry. */
-static int unmap_all(struct pmpt_space *space)
+static int unmap_all(struct pmpt_space *space, unsigned tries)
 {
-	unsigned tries = 0;
 	uint64_t step = level_bytes(4), va = 0;
 	const pm_word *at = NULL;
 	unsigned level = 1;
@@ -433,7 +436,7 @@ static int unmap_all(struct pmpt_space *space)
 
 		va &= ~(step - 1);
 		rc = pmpt_unmap(NULL, space, va_sign(va), step);
-		if (rc == PMPT_E_CONFLICT && ++tries < DELETE_TRIES)
+		if (rc == PMPT_E_CONFLICT && --tries)
 			continue;
 		if (rc == PMPT_E_TX_TOO_LARGE && step > FRAME_BYTES) {
 			step /= 512;
@@ -458,10 +461,10 @@ static int unmap_all(struct pmpt_space *space)
 
 /* Unmap all, then forget the space and its handle, which is the only one and is closed in any case.
  * The record is DELETING. */
-static int delete_rest(struct pmpt_space *space)
+static int delete_rest(struct pmpt_space *space, unsigned tries)
 {
 	struct pmpt_pool *pool = space->pool;
-	int rc = unmap_all(space);
+	int rc = unmap_all(space, tries);
 
 	/* once the record is free another space may have it: by then the handle must be gone */
 	pthread_mutex_lock(&pool->names);
@@ -470,7 +473,33 @@ static int delete_rest(struct pmpt_space *space)
 			    &(struct record_args){ .record = space->record, .space = space });
 	handle_close(space);
 	pthread_mutex_unlock(&pool->names);
+	/* whatever was in the way may go */
+	if (rc == PMPT_E_CONFLICT || rc == PMPT_E_NO_FRAMES || rc == -ENOSPC || rc == -ENOMEM)
+		atomic_store(&pool->unfreed, true);
 	return rc;
+}
+
+/* Free what a delete has left of the space with this record, if it has; one that is open is just being
+ * freed. */
+static int resume(struct pmpt_pool *pool, uint32_t i, unsigned tries)
+{
+	struct pmpt_space *space = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&pool->names);
+	if (record_state(record_at(pool, i)) == SPACE_DELETING && !pool->space[i])
+		rc = handle_open(pool, i, &space);
+	pthread_mutex_unlock(&pool->names);
+	return space ? delete_rest(space, tries) : rc;
+}
+
+void spaces_retry(struct pmpt_pool *pool)
+{
+	if (!atomic_load_explicit(&pool->unfreed, memory_order_relaxed) ||
+	    !atomic_exchange(&pool->unfreed, false))
+		return;
+	for (uint32_t i = 0; i < pool->sb->n_spaces; i++)
+		(void)resume(pool, i, 1);
 }
 
 int record_delete(struct pmpt_pool *pool, const char *name, uint64_t flags)
@@ -483,6 +512,7 @@ int record_delete(struct pmpt_pool *pool, const char *name, uint64_t flags)
 		rc = pool_writable(pool);
 	if (rc)
 		return rc;
+	spaces_retry(pool);
 	pthread_mutex_lock(&pool->swap.clock); /* whose handles are not the user's */
 	pthread_mutex_lock(&pool->names);
 	i = record_find(pool, name, flags);
@@ -502,7 +532,7 @@ int record_delete(struct pmpt_pool *pool, const char *name, uint64_t flags)
 		handle_close(space);
 	pthread_mutex_unlock(&pool->names);
 	pthread_mutex_unlock(&pool->swap.clock);
-	return rc ? rc : delete_rest(space); /* nobody can open it any more */
+	return rc ? rc : delete_rest(space, DELETE_TRIES); /* nobody can open it any more */
 }
 
 int pmpt_space_delete(pmpt_pool *pool, const char *name) { return record_delete(pool, name, 0); }
@@ -512,15 +542,7 @@ int spaces_resume(struct pmpt_pool *pool)
 	int rc = 0;
 
 	for (uint32_t i = 0; i < pool->sb->n_spaces; i++) {
-		struct pmpt_space *space;
-
-		if (record_state(record_at(pool, i)) != SPACE_DELETING)
-			continue;
-		pthread_mutex_lock(&pool->names);
-		rc = handle_open(pool, i, &space);
-		pthread_mutex_unlock(&pool->names);
-		if (!rc)
-			rc = delete_rest(space);
+		rc = resume(pool, i, DELETE_TRIES);
 		if (rc == PMPT_E_IO || rc == PMPT_E_READ_ONLY)
 			return rc;
 		if (rc)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tx_frames -- what a transaction does to frames: it counts references up and down, as deltas; it
  * reserves frames, makes tables in them and drops tables. */
+#include <sched.h>
 #include <stdio.h>
 
 #include "error.h"
@@ -299,11 +300,22 @@ int pmpt_flush(pmpt_tx *tx, const void *ptr, size_t len_bytes)
 	return 0;
 }
 
+/* Own a frame that is reserved.  Who owns it still is about to let go: he has freed it and not quite ended,
+ * or he looked for the table that it was. */
+static int own_reserved(struct pmpt_tx *tx, uint64_t pfn)
+{
+	bool taken;
+	int rc;
+
+	while ((rc = frames_own(&tx->pool->frames, pfn, tx->id, &taken)) == PMPT_E_CONFLICT)
+		sched_yield();
+	return rc;
+}
+
 int tx_fresh_table(struct pmpt_tx *tx, bool full, uint64_t *pfn)
 {
 	struct pmpt_pool *pool = tx->pool;
 	struct fresh f = { 0 };
-	bool taken;
 	int rc = vec_reserve(&pool->mem, &tx->fresh, &tx->room_fresh, tx->n_fresh + 1,
 			     sizeof(*tx->fresh));
 
@@ -325,8 +337,7 @@ int tx_fresh_table(struct pmpt_tx *tx, bool full, uint64_t *pfn)
 	if (rc)
 		return rc;
 	f.shadow = mem_zalloc(&pool->mem, FRAME_BYTES);
-	rc = f.shadow ? frames_own(&pool->frames, f.pfn, tx->id, &taken)
-		      : error_set(-ENOMEM, "no memory for a fresh table");
+	rc = f.shadow ? own_reserved(tx, f.pfn) : error_set(-ENOMEM, "no memory for a fresh table");
 	if (rc) {
 		wset_truncate(&tx->fresh_index, tx->n_fresh);
 		mem_free(&pool->mem, f.shadow, FRAME_BYTES);

@@ -420,9 +420,43 @@ static void test_being_deleted(void **state)
 	assert_int_equal(frame_at(fork, P1G), 0);
 	ok(pmpt_abort(tx));
 	pmpt_space_close(fork);
-	ok(pmpt_space_delete(c.pool, "doomed"));
-	core_reopen(&c, true); /* the rest of the first one goes */
+	ok(pmpt_space_delete(c.pool, "doomed")); /* and the rest of the first one goes */
+	ok(frames_reclaim(&c.pool->frames, true));
 	assert_int_equal(core_stats(&c).frames_free, free);
+	core_reopen(&c, true);
+	assert_int_equal(core_stats(&c).frames_free, free);
+}
+
+/* What a transaction in a relative keeps back goes with the next call that makes a space. */
+static void test_deleted_beside_a_relative(void **state)
+{
+	pmpt_space *doomed;
+	uint64_t tables;
+	pmpt_tx *tx;
+
+	(void)state;
+	tables = core_stats(&c).frames_table;
+	ok(pmpt_space_create(c.pool, "doomed", &doomed));
+	ok(pmpt_map(NULL, doomed, 0, 4, PMPT_PFN_ALLOC, RW));
+	ok(pmpt_space_fork(doomed, "t", 0, &child));
+	ok(pmpt_map(NULL, child, P1G, 4, PMPT_PFN_ALLOC, RW));
+	ok(pmpt_begin(c.pool, 0, &tx));
+	ok(pmpt_unmap(tx, child, 0, P4K)); /* owns what they share */
+	pmpt_space_close(doomed);
+	fails(pmpt_space_delete(c.pool, "doomed"), PMPT_E_CONFLICT);
+	ok(pmpt_space_create(c.pool, "doomed", &doomed)); /* in the way still */
+	pmpt_space_close(doomed);
+	assert_true(atomic_load(&c.pool->unfreed));
+	ok(pmpt_commit(tx, NULL));
+	fails(pmpt_space_create(c.pool, "doomed", &doomed), PMPT_E_EXISTS);
+	assert_false(atomic_load(&c.pool->unfreed));
+	ok(pmpt_space_delete(c.pool, "doomed"));
+	core_verify(&c);
+	pmpt_space_close(child);
+	child = NULL;
+	ok(pmpt_space_delete(c.pool, "t"));
+	assert_int_equal(core_stats(&c).frames_table, tables);
+	assert_int_equal(core_stats(&c).frames_data, 0);
 }
 
 static void test_snapshot_is_read_only(void **state)
@@ -714,6 +748,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_info, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_being_deleted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_deleted_beside_a_relative, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_snapshot_is_read_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_open_transactions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turned_away_twice, setup, teardown),

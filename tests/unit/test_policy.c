@@ -483,6 +483,32 @@ static void test_swapped_pages(void **state)
 	swap_io = &swap_io_posix;
 }
 
+/* A table that forks share is COW, which makes its executable pages no writable ones. */
+static void test_swapped_pages_of_forks(void **state)
+{
+	pmpt_space *child;
+	uint64_t n = 0;
+
+	(void)state;
+	disk_begin();
+	ok(pmpt_swap_on(c.pool, "/swap", 16 * P4K));
+	ok(pmpt_write(NULL, w, P4K, "code", 5));
+	ok(pmpt_protect(NULL, w, P4K, P4K, RX));
+	ok(pmpt_write(NULL, w, 2 * P4K, "text", 5));
+	ok(pmpt_space_fork(w, "child", 0, &child));
+	ok(pmpt_swap_out(w, 0, P2M, &n));
+	assert_int_equal(n, 2);
+	core_verify(&c);
+	ok(pmpt_swap_in(child, 0, P2M, &n));
+	assert_int_equal(n, 2);
+	assert_int_equal(state_at(w, P4K), WX_X);
+	assert_int_equal(state_at(child, 2 * P4K), WX_W);
+	core_verify(&c);
+	pmpt_space_close(child);
+	ok(pmpt_swap_off(c.pool));
+	swap_io = &swap_io_posix;
+}
+
 /* ---- segments -------------------------------------------------------------------------------- */
 
 static unsigned segment_state(pmpt_space *space, uint64_t va)
@@ -757,6 +783,7 @@ int main(void)
 		T(collapse_and_split),
 		T(forks),
 		T(swapped_pages),
+		T(swapped_pages_of_forks),
 		T(segments),
 		T(segments_of_forks_and_moves),
 		T(an_alias_after_a_flip),

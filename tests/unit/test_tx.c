@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <pthread.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "core.h"
@@ -300,6 +302,42 @@ static void test_read_only(void **state)
 	atomic_store(&c.pool->rg->medium.failed, 0);
 }
 
+/* Another transaction has freed frames, and has not let go of them yet. */
+static void *let_go(void *arg)
+{
+	struct frames *fr = &c.pool->frames;
+
+	(void)arg;
+	(void)nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	for (uint64_t pfn = 0; pfn < c.rg.bytes >> FRAME_SHIFT; pfn++) {
+		struct group *g = frames_desc(fr, pfn) ? frames_group(fr, pfn) : NULL;
+
+		if (g && atomic_load(&g->owner[pfn % GROUP_FRAMES]) == PMPT_TX_MAX)
+			frames_disown(fr, pfn);
+	}
+	return NULL;
+}
+
+static void test_fresh_table_still_owned(void **state)
+{
+	struct frames *fr = &c.pool->frames;
+	pthread_t thread;
+	bool taken;
+
+	(void)state;
+	for (uint64_t pfn = 0; pfn < c.rg.bytes >> FRAME_SHIFT; pfn++) {
+		const pm_word *desc = frames_desc(fr, pfn);
+
+		if (desc && !desc_count(word_load(desc)))
+			ok(frames_own(fr, pfn, PMPT_TX_MAX, &taken));
+	}
+	assert_int_equal(pthread_create(&thread, NULL, let_go, NULL), 0);
+	ok(pmpt_map(NULL, c.space, 17 * P1G, 1, 1, RE)); /* tables of its own, and no conflict */
+	assert_int_equal(core_stats(&c).conflicts, 0);
+	assert_int_equal(core_stats(&c).aborts, 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -314,6 +352,7 @@ int main(void)
 		T(test_count_overflow),
 		T(test_most_transactions),
 		T(test_two_pools),
+		T(test_fresh_table_still_owned),
 		T(test_read_only),
 	};
 
