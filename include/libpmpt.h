@@ -103,8 +103,8 @@ enum pmpt_error {
 	PMPT_E_DENIED_USER = -1029,  /* access: a level lacks U */
 	PMPT_E_BUSY_CHECK = -1030,   /* check: the pool is live and kept changing: inconclusive */
 	PMPT_E_CPU = -1031,          /* the processor lacks SSE4.2 */
-	PMPT_E_VIEW_STALE = -1032,   /* the view held more memory than it may: it is dead */
-	PMPT_E_SNAPSHOT = -1033,     /* the space is a read-only snapshot */
+	PMPT_E_VIEW_STALE = -1032, /* the view held memory or frames that others need: it is dead */
+	PMPT_E_SNAPSHOT = -1033,   /* the space is a read-only snapshot */
 	/* no segment of that name, none mapped there, or only a part of its mapping */
 	PMPT_E_SEGMENT = -1034,
 	PMPT_E_WX = -1035,   /* W^X: the page or an alias would be writable and executable */
@@ -226,8 +226,10 @@ struct pmpt_stats {
 	uint64_t frames;          /* frames in them */
 	uint64_t frames_reserved; /* of these: log, directory, descriptors */
 	uint64_t frames_free;     /* free now (reads all descriptors: 8 bytes a frame) */
-	uint64_t frames_table;    /* page-table frames */
-	uint64_t frames_data;     /* data frames */
+	/* freed, not in frames_free, kept until views, readers or a checkpoint let them go */
+	uint64_t frames_held;
+	uint64_t frames_table; /* page-table frames */
+	uint64_t frames_data;  /* data frames */
 	uint64_t spaces;
 	uint64_t lanes, lane_lines, bulk_lines;           /* shape of the log, in 64-byte lines */
 	uint64_t commits, aborts, conflicts, checkpoints; /* since open */
@@ -294,6 +296,8 @@ enum pmpt_fork_flags {
  * Waits for other threads' transactions that change the space; those that begin to meanwhile get
  * PMPT_E_CONFLICT.
  * Pages mapped with PMPT_EXT are no copies: both see what is written there.  So are segments.
+ * A huge page of which one of them changes a part is split for it.  One of which relatives have copied
+ * many parts may come to be 512 small ones of the same frames and permissions in all of them.
  *
  * Returns as pmpt_space_create; PMPT_E_CONFLICT (such a transaction of this thread is open, or does
  * not end); PMPT_E_COUNT; -EINVAL flags.
@@ -403,6 +407,8 @@ enum pmpt_map_flags {
 	PMPT_COW = 1u << 21,
 	/* of a mapping: it is a segment's */
 	PMPT_SHARED = 1u << 22,
+	/* of a mapping: the page is in the swap file and has no frame (pfn is 0) */
+	PMPT_OUT = 1u << 23,
 };
 #define PMPT_TAG(n)     (((unsigned)(n)&15u) << 12) /* four user bits in each entry (52..55) */
 #define PMPT_TAG_OF(f)  (((f) >> 12) & 15u)
@@ -519,6 +525,26 @@ PMPT_API void *pmpt_frame_ptr(const pmpt_pool *pool, uint64_t pfn);
 /* Frame number of an address inside the pool's frames; PMPT_PFN_ALLOC if it is none. */
 PMPT_API uint64_t pmpt_frame_of(const pmpt_pool *pool, const void *ptr);
 
+enum pmpt_frame_kind {
+	PMPT_FRAME_FREE,
+	PMPT_FRAME_RESERVED, /* log, directory, descriptors, swap area */
+	PMPT_FRAME_TABLE,
+	PMPT_FRAME_DATA,
+};
+
+struct pmpt_frame_info {
+	enum pmpt_frame_kind kind;
+	uint32_t count; /* entries that refer to it; of a reserved one 0 or 1 */
+	/* for the frame of a page: what mappings with PMPT_POLICY_WX may do to it, PMPT_W | PMPT_X */
+	unsigned wx;
+	bool aliased; /* a frame number was given to pmpt_map more than once */
+};
+
+/* What a frame of the pool is, as committed.  A free one may be reserved by an open transaction, or held
+ * by readers.
+ * Returns 0; PMPT_E_FRAME (not the pool's); -ENOMEM; PMPT_E_FORKED. */
+PMPT_API int pmpt_frame_info(pmpt_pool *pool, uint64_t pfn, struct pmpt_frame_info *info);
+
 /* Make [ptr, ptr + len_bytes), stored by the caller in frames of the pool, durable no later than
  * the commit of tx.
  * Returns 0; PMPT_E_FRAME (outside the pool); PMPT_E_TX_STATE; PMPT_E_FORKED. */
@@ -533,7 +559,7 @@ struct pmpt_mapping {
 	uint64_t entry;      /* the x86-64 leaf entry as it stands */
 	/* pmpt_prot, of all levels together | PMPT_EXT | PMPT_G | PMPT_2M | PMPT_1G | PMPT_PWT |
 	 * PMPT_PCD | PMPT_DEMAND (pmpt_walk alone; pfn is 0) | tags, as pmpt_map takes them; and
-	 * PMPT_SHARED, PMPT_COW: PMPT_W then says that it may be written after a copy */
+	 * PMPT_SHARED, PMPT_OUT, PMPT_COW: PMPT_W then says that it may be written after a copy */
 	unsigned flags;
 	unsigned level; /* 1: 4 KiB, 2: 2 MiB, 3: 1 GiB */
 };
@@ -550,7 +576,7 @@ PMPT_API int pmpt_lookup(const pmpt_space *space, uint64_t va, uint64_t *entry);
 PMPT_API int pmpt_lookup_batch(const pmpt_space *space, const uint64_t *va, size_t n,
 			       uint64_t *entry);
 
-/* As pmpt_lookup, decoded. */
+/* As pmpt_lookup, decoded; and a page that is out in the swap file is found, with PMPT_OUT. */
 PMPT_API int pmpt_query(const pmpt_space *space, uint64_t va, struct pmpt_mapping *mapping);
 
 /* As pmpt_query, with the changes of tx.  Returns as pmpt_query; PMPT_E_TX_STATE; -EINVAL (another
@@ -565,7 +591,7 @@ PMPT_API int pmpt_tx_query(pmpt_tx *tx, const pmpt_space *space, uint64_t va,
 PMPT_API int pmpt_access(const pmpt_space *space, uint64_t va, unsigned access);
 
 /* Call fn for each mapped page in [va, va + len_bytes) in ascending order, also where the page only
- * overlaps the range; demand-zero pages too, with PMPT_DEMAND.  Each page is a committed value; together they are no snapshot.
+ * overlaps the range; demand-zero pages too, with PMPT_DEMAND, and those in the swap file, PMPT_OUT.  Each page is a committed value; together they are no snapshot.
  * A nonzero value of fn ends the walk and is returned.  fn may change the space, not close it.
  * len_bytes 0: to the end of the address space.
  * Returns 0; PMPT_E_ADDRESS, _BUSY, _CORRUPT. */
@@ -621,8 +647,9 @@ PMPT_API void pmpt_read_end(pmpt_pool *pool);
 /* Where the 4 KiB page that holds va is in memory, to be read and not written: its first byte.  A page
  * of zeros where nothing is mapped, or demand-zero.
  *
- * page: out; valid until the reader section of this thread ends, with a view until that is closed.  A
- * stale view keeps nothing: who has used what is there asks for it once more.
+ * page: out; valid until the reader section of this thread ends.  With a view and outside of any section:
+ * until that is closed or stale, which other threads can make it at any time (pmpt_view_limit); who has
+ * used what is there calls pmpt_view_check() before he believes it, and in a section need not.
  *
  * Returns as pmpt_read; PMPT_E_NOT_MAPPED (the page is out in the swap file: pmpt_read it, or bring it
  * in); -EINVAL (neither a view nor a reader section). */
@@ -632,15 +659,16 @@ PMPT_API int pmpt_page_ptr(const pmpt_view *view, const pmpt_space *space, uint6
 /* An access meets no page, or one that cannot be written as it is: do what a kernel does.
  *
  * A page that is there and allows the access: nothing.  A demand-zero one: a zeroed frame, for a read
- * too.  Copy on write, and a write: the page gets a frame of its own with the same content, or keeps the
+ * too; in a snapshot, which cannot change, it stays (PMPT_DEMAND in mapping) and reads as zeros.  Copy on write, and a write: the page gets a frame of its own with the same content, or keeps the
  * one that it has alone; a huge page is split, and one page of it copied.  A page in the swap file is
- * read.
+ * read into a frame; without PMPT_W no table is copied for that: relatives that share it, snapshots too,
+ * have the page in memory then.
  * tx, as for changing a space: an open transaction, or NULL.
  * access: PMPT_R, _W, _X, _U or'ed; W, U and NX of all levels count together.
  * mapping: out, the page as it is then; may be NULL.
  *
  * Returns 0; PMPT_E_NOT_MAPPED; PMPT_E_DENIED_WRITE, _EXEC, _USER (the message names the entry and its
- * level); PMPT_E_ADDRESS, _NO_FRAMES, _CONFLICT, _SEGMENT (as pmpt_write), _BUSY (an open bulk transaction hides it),
+ * level); PMPT_E_SNAPSHOT (a write); PMPT_E_ADDRESS, _NO_FRAMES, _CONFLICT, _SEGMENT (as pmpt_write), _BUSY (an open bulk transaction hides it),
  * _TX_TOO_LARGE, _TX_STATE, _READ_ONLY, _SLOT, _CORRUPT; -EINVAL access; -ENOSPC (the pool grows);
  * -ENOMEM.
  * On error the transaction is as before the call.
@@ -674,6 +702,7 @@ struct pmpt_space_info {
 	uint64_t own_bytes;    /* of these, in frames that nothing else maps: a delete frees them */
 	uint64_t shared_bytes; /* in frames that relatives or other mappings have, too */
 	uint64_t ext_bytes;    /* not the pool's */
+	uint64_t out_bytes;    /* in the swap file, not in mapped_bytes */
 	uint64_t tables;       /* table frames */
 	uint64_t tables_shared; /* of these, that relatives have, too */
 };
@@ -687,7 +716,8 @@ PMPT_API int pmpt_space_info(const pmpt_space *space, struct pmpt_space_info *in
  *
  * A view sees all spaces of the pool as the transactions up to its LSN left them, whatever is
  * committed later.  It lives in this process alone.  While it is open, words that are overwritten are
- * kept in DRAM and frames that are freed are not used again.
+ * kept in DRAM, and frames that it sees and that are freed are not used again.  Writers never wait for a
+ * view, nor fail for one: what it needs goes when they need the room (pmpt_view_limit).
  *
  * Threads: any number may read in a view at once; none does when it is closed.
  * Errors of all calls that read in one: PMPT_E_VIEW_STALE (pmpt_view_limit); PMPT_E_NO_SPACE (the
@@ -711,6 +741,10 @@ PMPT_API void pmpt_view_close(pmpt_view *view);
 /* The last LSN that it sees: that of a commit at or below is in it, above it is not. */
 PMPT_API uint64_t pmpt_view_lsn(const pmpt_view *view);
 
+/* What has been read so far in the view, also by pointers of pmpt_page_ptr(), is right.
+ * Returns 0; PMPT_E_VIEW_STALE; PMPT_E_FORKED. */
+PMPT_API int pmpt_view_check(const pmpt_view *view);
+
 /* As pmpt_lookup(), pmpt_query(), pmpt_walk() and pmpt_user_get() were at the view's LSN.  For
  * pmpt_view_walk() all pages together are that snapshot; fn may change the space, and does not see
  * it; an error in the middle ends the walk. */
@@ -727,8 +761,8 @@ PMPT_API int pmpt_view_user_get(const pmpt_view *view, const pmpt_space *space, 
 /* Most DRAM for overwritten words of all views of a pool, 36 bytes each and the table that replaces
  * a full one; PMPT_VIEW_BYTES before it is called.  0 is allowed: a view is then stale with the first
  * word that changes.  Where they do not fit, the oldest view becomes stale.
- * Frames that views keep from being used again are not counted: when a transaction finds no other,
- * it gets PMPT_E_NO_FRAMES, and the message says so.
+ * Frames that views keep from being used again are not counted: when a transaction finds no other, and
+ * the pool cannot grow, the oldest view that keeps any becomes stale, and so on until there are enough.
  * Returns 0; PMPT_E_FORKED. */
 PMPT_API int pmpt_view_limit(pmpt_pool *pool, uint64_t bytes);
 

@@ -202,6 +202,11 @@ static inline bool entry_is_demand(uint64_t entry)
 {
 	return entry_is_reservation(entry) && entry_kind(entry) == KIND_ZERO;
 }
+/* The page is in a slot of the swap file. */
+static inline bool entry_is_out(uint64_t entry)
+{
+	return entry_is_reservation(entry) && entry_kind(entry) == KIND_SWAP;
+}
 static inline uint64_t entry_pfn(uint64_t entry) { return (entry & ENTRY_PFN) >> FRAME_SHIFT; }
 
 static inline uint64_t word_load(const pm_word *word)

@@ -2,8 +2,11 @@
 /* fault -- what a kernel does when an access meets no page, or one that it may not be written as it is.
  *
  * STATES of a page, by what stands in its entry
- *	demand-zero	any access -> present, a zeroed frame
- *	slot		any access -> present, a frame with the slot's content (page_fetch)
+ *	demand-zero	any access -> present, a zeroed frame; of a snapshot, no write -> stays, and reads
+ *			as zeros
+ *	slot		a write -> present, a frame with the slot's content (page_fetch)
+ *			no write -> the same in the table as it is, which relatives may share: the page
+ *			moves, nothing changes (swap_in_page); so in a snapshot, too
  *	COW		a write -> W; a copy in a frame of its own, unless it has its frame alone
  *	nothing, or present and the access not allowed: an error that says what forbids it
  * ORDER	page streamed (S1) -> F1 of the commit [F1] -> the lines that map it
@@ -15,6 +18,7 @@
 
 #include "error.h"
 #include "rcu.h"
+#include "swap.h"
 
 struct fault_args {
 	struct pmpt_space *space;
@@ -127,7 +131,11 @@ static int copy(struct pmpt_tx *tx, const struct fault_args *a, const struct pat
 /* What stands at va is there, as the access wants it. */
 static bool settled(const struct fault_args *a, const struct path *p, uint64_t entry, bool cow)
 {
-	return entry_is_leaf(entry, p->level) && !(cow && a->access & PMPT_W);
+	bool write = a->access & PMPT_W;
+
+	if (a->space->snapshot && !write && (!entry || entry_is_demand(entry)))
+		return true; /* all that could be read there are zeros */
+	return entry_is_leaf(entry, p->level) && !(cow && write);
 }
 
 static int look(struct pmpt_tx *tx, const struct fault_args *a, struct path *p, uint64_t *entry,
@@ -171,13 +179,21 @@ static int fault_call(struct pmpt_tx *tx, const void *args)
 	struct path p;
 	uint64_t entry = 0;
 	bool cow = false;
-	int rc = look(tx, a, &p, &entry, &cow);
+	int rc = look(tx, a, &p, &entry, &cow), moved;
 
+	/* a bulk transaction changes what it hides, and this is not hidden */
+	while (!rc && !(a->access & PMPT_W) && !tx->bulk && entry_is_out(entry)) {
+		moved = swap_in_page(tx, a->space, a->va & ~(FRAME_BYTES - 1));
+		atomic_fetch_add(&tx->pool->swap.ins, !moved);
+		rc = moved < 0 ? moved : look(tx, a, &p, &entry, &cow);
+	}
 	if (!rc && !settled(a, &p, entry, cow))
 		rc = resolve(tx, a, &p, &entry);
-	if (!rc)
-		leaf_decode(entry, p.above, p.level, a->va, a->mapping);
-	return rc;
+	if (rc)
+		return rc;
+	leaf_decode(entry, p.above, p.level, a->va, a->mapping);
+	a->mapping->flags |= entry ? 0 : PMPT_DEMAND; /* of a segment */
+	return 0;
 }
 
 int pmpt_fault(pmpt_tx *tx, pmpt_space *space, uint64_t va, unsigned access,

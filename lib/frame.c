@@ -52,6 +52,13 @@ static void group_fill(struct group *g, pm_word *desc, uint64_t left)
 
 static bool is_slot(uint64_t pfn) { return pfn >= SLOT_FIRST; }
 
+static void group_free(struct frames *fr, struct group *g)
+{
+	if (g && g->born)
+		mem_free(fr->mem, g->born, GROUP_FRAMES * sizeof(*g->born));
+	mem_free(fr->mem, g, sizeof(*g));
+}
+
 /* Where the group of a frame or slot is noted; NULL: there is no such. */
 static _Atomic(struct group *) *group_at(const struct frames *fr, uint64_t index)
 {
@@ -88,6 +95,11 @@ static struct group *group_locked(struct frames *fr, uint64_t index)
 	}
 	atomic_store_explicit(group_at(fr, index), g, memory_order_release);
 	return g;
+}
+
+struct group *frames_group_known(const struct frames *fr, uint64_t pfn)
+{
+	return atomic_load_explicit(group_at(fr, pfn / GROUP_FRAMES), memory_order_acquire);
 }
 
 struct group *frames_group(struct frames *fr, uint64_t pfn)
@@ -127,8 +139,7 @@ int frames_own(struct frames *fr, uint64_t pfn, uint16_t id, bool *taken)
 
 void frames_disown(struct frames *fr, uint64_t pfn)
 {
-	struct group *g =
-		atomic_load_explicit(group_at(fr, pfn / GROUP_FRAMES), memory_order_acquire);
+	struct group *g = frames_group_known(fr, pfn);
 
 	atomic_store_explicit(&g->owner[pfn % GROUP_FRAMES], 0, memory_order_release);
 }
@@ -272,6 +283,8 @@ int frames_take(struct frames *fr, unsigned hint, uint64_t n, uint64_t align, ui
 		for (size_t i = 0; i < fr->extents.n && !taken; i++)
 			taken = take_groups(fr, &fr->extents.extent[i], n, pfn);
 	}
+	if (taken)
+		frames_born(fr, *pfn, n);
 	pthread_mutex_unlock(&fr->lock);
 	return taken ? 0 : PMPT_E_NO_FRAMES;
 }
@@ -292,9 +305,12 @@ int frames_take_some(struct frames *fr, unsigned hint, uint64_t n, uint64_t *pfn
 		       g->free[(at + *got) / 64] >> (at + *got) % 64 & 1)
 			++*got;
 		bits_clear(g, at + 1, (unsigned)*got - 1);
+		fr->n_free -= *got - 1;
 	} else {
 		taken = take_zeroed(fr, pfn);
 	}
+	if (taken)
+		frames_born(fr, *pfn, *got);
 	pthread_mutex_unlock(&fr->lock);
 	return taken ? 0 : PMPT_E_NO_FRAMES;
 }
@@ -333,15 +349,25 @@ int frames_slots_set(struct frames *fr, const struct swap_area *area)
 	return 0;
 }
 
-static uint64_t slots_in(const struct waiting *list)
+static uint64_t count_in(const struct waiting *list, bool slots)
 {
-	uint64_t slots = 0;
+	uint64_t n = 0;
 
 	for (; list; list = list->next) {
 		for (size_t i = 0; i < list->n; i++)
-			slots += is_slot(list->frame[i] >> 1);
+			n += is_slot(list->frame[i] >> 1) == slots;
 	}
-	return slots;
+	return n;
+}
+
+uint64_t frames_held(struct frames *fr)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&fr->lock);
+	n = count_in(fr->waiting, false) + count_in(fr->held, false);
+	pthread_mutex_unlock(&fr->lock);
+	return n;
 }
 
 uint64_t frames_slots_pending(struct frames *fr)
@@ -350,7 +376,7 @@ uint64_t frames_slots_pending(struct frames *fr)
 
 	pthread_mutex_lock(&fr->reclaim); /* it has the lists in its hands */
 	pthread_mutex_lock(&fr->lock);
-	slots = slots_in(fr->waiting) + slots_in(fr->held);
+	slots = count_in(fr->waiting, true) + count_in(fr->held, true);
 	pthread_mutex_unlock(&fr->lock);
 	pthread_mutex_unlock(&fr->reclaim);
 	return slots;
@@ -365,7 +391,7 @@ void frames_slots_clear(struct frames *fr)
 	fr->slots = (struct frames_slots){ .area = { 0 } };
 	pthread_mutex_unlock(&fr->lock);
 	for (uint64_t i = 0; i < was.n_groups; i++)
-		mem_free(fr->mem, atomic_load(&was.group[i]), sizeof(struct group));
+		group_free(fr, atomic_load(&was.group[i]));
 	mem_free(fr->mem, was.group, was.n_groups * sizeof(*was.group));
 }
 
@@ -398,6 +424,7 @@ unsigned frames_slots_take(struct frames *fr, unsigned n, uint64_t *slot)
 			continue;
 		got = slots_run(g, n, &first);
 		*slot = at * GROUP_FRAMES + first;
+		frames_born(fr, *slot, got);
 		s->cursor = (s->cursor + i) % s->n_groups;
 	}
 	pthread_mutex_unlock(&fr->lock);
@@ -411,6 +438,8 @@ bool frames_take_zeroed(struct frames *fr, uint64_t *pfn)
 	pthread_mutex_lock(&fr->lock);
 	bool taken = take_zeroed(fr, pfn);
 
+	if (taken)
+		frames_born(fr, *pfn, 1);
 	pthread_mutex_unlock(&fr->lock);
 	return taken;
 }
@@ -479,7 +508,7 @@ void frames_close(struct frames *fr)
 	fr->wal->prepared = NULL;
 	frames_wait_end(fr);
 	for (uint64_t i = 0; i < fr->n_groups; i++)
-		mem_free(fr->mem, atomic_load(&fr->group[i]), sizeof(struct group));
+		group_free(fr, atomic_load(&fr->group[i]));
 	mem_free(fr->mem, fr->group, fr->n_groups * sizeof(*fr->group));
 	frames_slots_clear(fr);
 	extents_free(&fr->extents, fr->mem);

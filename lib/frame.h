@@ -8,7 +8,7 @@
  *	free -> reserved (frames_take) -> in use (a commit stores count > 0)
  *		|			-> waiting (a commit stores 0) -> free
  *		|-> free (frames_give: never used)
- *		waiting -> held (a view is open that does not see the free [V3]) -> free
+ *		waiting -> held (a view is open that sees its use and not its free [V3]) -> free
  * INVARIANTS	F2 a table freed at LSN x waits for a durable checkpoint_lsn >= x; any frame that
  *		   readers may have seen for a grace period
  * LOCKS	frames.lock is a leaf but for frames that it fills; taken under the checkpointer's
@@ -33,12 +33,16 @@ struct group {
 	_Atomic uint16_t owner[GROUP_FRAMES];
 	/* how often this frame has become free since the pool was opened: tells one use from the next */
 	_Atomic uint16_t freed[GROUP_FRAMES];
+	/* no transaction at or below this LSN can have used the frame as it is used now [V3]; NULL: none
+	 * was reserved here while a view was open */
+	uint64_t *born;
 };
 
 struct waiting { /* frames that a transaction freed or gave back */
 	struct waiting *next;
-	uint64_t lsn;    /* of the free; 0: no line can be on them */
-	uint64_t cookie; /* last grace period that had not begun */
+	/* of the last free, which counts for all, and of the first; 0: no line can be on them */
+	uint64_t lsn, first;
+	uint64_t holder; /* in `held`: LSN of the oldest view that sees all of them */
 	size_t n, room;
 	uint64_t frame[]; /* PFN << 1 | is a table */
 };
@@ -64,10 +68,7 @@ struct frames {
 	uint64_t cursor[16], run_cursor;
 	struct waiting *waiting;
 	_Atomic size_t n_waiting;
-	/* freed at an LSN that the oldest view has not seen: held_lsn is the lowest; guarded by
-	 * reclaim */
-	struct waiting *held;
-	uint64_t held_lsn;
+	struct waiting *held; /* what views see; to change it: both locks */
 	_Atomic size_t n_held;
 	uint64_t zeroed[FRAMES_ZEROED]; /* reserved frames that hold durable zeros [F1] */
 	/* the first n_zeroed are durable, the next n_zeroing after the checkpoint's fence */
@@ -105,6 +106,9 @@ static inline uint64_t frames_pending(const struct frames *fr)
 	       atomic_load_explicit(&((struct frames *)fr)->n_held, memory_order_relaxed);
 }
 
+/* Of these the frames. */
+uint64_t frames_held(struct frames *fr);
+
 /* Slots are frames from now on.  Returns 0; -ENOMEM. */
 int frames_slots_set(struct frames *fr, const struct swap_area *area);
 /* And no more: none is in use or waits, no transaction under way names one. */
@@ -126,6 +130,12 @@ void frames_wait(struct frames *fr, struct waiting *w, uint64_t lsn);
 bool frames_wait_join(struct frames *fr, struct waiting *w, uint64_t lsn);
 void frames_wait_free(struct frames *fr, struct waiting *w); /* of no frames; w may be NULL */
 void frames_wait_end(struct frames *fr); /* nobody waits any more: the pool closes */
+/* n frames from pfn on have been reserved, and a view may be open: it sees nothing of what they are going
+ * to be.  frames.lock is held. */
+void frames_born(struct frames *fr, uint64_t pfn, uint64_t n);
+/* The oldest of the views that hold frames becomes stale, if n as in frames_take() can be had that way;
+ * frames_reclaim() gives back what nobody else sees.  False: nothing was done. */
+bool frames_views_expire(struct frames *fr, uint64_t n, uint64_t align);
 /* Free what may be freed.  all: at any price, a checkpoint and a grace period; else only when
  * enough are waiting to be worth a grace period.  The caller is in no reader section and holds
  * no lane.
@@ -140,6 +150,8 @@ int frames_desc_none(struct frames *fr, uint64_t pfn);
 uint64_t frames_pfn_of_desc(struct frames *fr, uint64_t where);
 /* Group of a frame, read if need be.  NULL: no frame of the pool, or no memory. */
 struct group *frames_group(struct frames *fr, uint64_t pfn);
+/* The same of a frame that was reserved: its group has been read. */
+struct group *frames_group_known(const struct frames *fr, uint64_t pfn);
 /* How often frame `at` of a group has become free, modulo 1 << 16. */
 static inline uint64_t frames_freed(const struct group *g, unsigned at)
 {

@@ -60,13 +60,14 @@ void leaf_decode(uint64_t entry, uint64_t above, unsigned level, uint64_t va,
 		 (all & ENTRY_SHARED ? PMPT_SHARED : 0u) | (entry & ENTRY_EXT ? PMPT_EXT : 0u) |
 		 (entry & ENTRY_G ? PMPT_G : 0u) | (entry & ENTRY_PWT ? PMPT_PWT : 0u) |
 		 (entry & ENTRY_PCD ? PMPT_PCD : 0u) | (entry_is_demand(entry) ? PMPT_DEMAND : 0u) |
+		 (entry_is_out(entry) ? PMPT_OUT : 0u) |
 		 (level == 2   ? PMPT_2M
 		  : level == 3 ? PMPT_1G
 			       : 0u) |
 		 PMPT_TAG(entry >> ENTRY_TAG_SHIFT) | PMPT_PKEY(entry >> ENTRY_PKEY_SHIFT);
 	*m = (struct pmpt_mapping){ .va = va_sign(va & ~(level_bytes(level) - 1)),
 				    .page_bytes = level_bytes(level),
-				    .pfn = entry_pfn(entry),
+				    .pfn = flags & PMPT_OUT ? 0 : entry_pfn(entry),
 				    .entry = entry,
 				    .flags = flags,
 				    .level = level };

@@ -247,7 +247,7 @@ int pmpt_query(const pmpt_space *space, uint64_t va, struct pmpt_mapping *mappin
 
 	if (rc)
 		return rc;
-	if (!entry_is_leaf(entry, level))
+	if (!entry_is_leaf(entry, level) && !entry_is_out(entry))
 		return not_mapped(PMPT_E_NOT_MAPPED, va, entry);
 	leaf_decode(entry, above, level, va, mapping);
 	return 0;
@@ -268,7 +268,7 @@ int pmpt_tx_query(pmpt_tx *tx, const pmpt_space *space, uint64_t va, struct pmpt
 	rc = table_look(tx, (struct pmpt_space *)space, va_bits(va), 1, &p, &entry);
 	if (rc)
 		return rc;
-	if (!entry_is_leaf(entry, p.level))
+	if (!entry_is_leaf(entry, p.level) && !entry_is_out(entry))
 		return not_mapped(PMPT_E_NOT_MAPPED, va, entry);
 	leaf_decode(entry, p.above, p.level, va, mapping);
 	return 0;

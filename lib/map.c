@@ -578,6 +578,36 @@ static bool frame_usable(const pmpt_pool *pool, uint64_t pfn)
 	return desc && desc_kind(word_load(desc)) != DESC_RESERVED;
 }
 
+int pmpt_frame_info(pmpt_pool *pool, uint64_t pfn, struct pmpt_frame_info *info)
+{
+	static const enum pmpt_frame_kind kind[DESC_KINDS] = {
+		[DESC_TABLE] = PMPT_FRAME_TABLE,
+		[DESC_DATA] = PMPT_FRAME_DATA,
+		[DESC_RESERVED] = PMPT_FRAME_RESERVED,
+	};
+	const pm_word *desc;
+	unsigned state;
+	uint64_t d;
+	int rc = pool_ours(pool);
+
+	if (rc)
+		return rc;
+	desc = pfn < SLOT_FIRST ? frames_desc(&pool->frames, pfn) : NULL;
+	if (!desc)
+		return frames_desc_none(&pool->frames, pfn);
+	d = word_load(desc);
+	state = desc_count(d) ? desc_state(d) : 0;
+	*info = (struct pmpt_frame_info){
+		.kind = desc_count(d) ? kind[desc_kind(d)] : PMPT_FRAME_FREE,
+		.count = (uint32_t)desc_count(d),
+		.wx = (state & WX_W ? PMPT_W : 0u) | (state & WX_X ? PMPT_X : 0u),
+		.aliased = desc_count(d) && d & DESC_ALIASED,
+	};
+	if (!frame_usable(pool, pfn)) /* descriptors of an extent's own frames are not kept */
+		*info = (struct pmpt_frame_info){ .kind = PMPT_FRAME_RESERVED };
+	return 0;
+}
+
 void *pmpt_frame_ptr(const pmpt_pool *pool, uint64_t pfn)
 {
 	if (forked(pool) || !frame_usable(pool, pfn))

@@ -382,6 +382,10 @@ int pmpt_stats(pmpt_pool *pool, struct pmpt_stats *stats)
 		return rc;
 	s.frames = pool_frames(pool, &s.frames_reserved);
 	count_frames(pool, &s);
+	s.frames_held = frames_held(&pool->frames);
+	if (s.frames_held > s.frames_free) /* others go on */
+		s.frames_held = s.frames_free;
+	s.frames_free -= s.frames_held;
 	for (uint32_t i = 0; i < pool->sb->n_spaces; i++)
 		s.spaces += record_is(record_at(pool, i), 0);
 	count_log(pool, &s);

@@ -218,6 +218,8 @@ static int count_table(const struct census *c, const pm_word *table, unsigned le
 
 		if (entry_is_leaf(entry, level))
 			count_leaf(c, entry, level, own);
+		if (entry_is_out(entry))
+			c->info->out_bytes += level_bytes(level);
 		if (!entry_is_table(entry, level))
 			continue;
 		if ((entry & ENTRY_PFN) >= rg->bytes)

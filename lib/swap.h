@@ -20,7 +20,7 @@
  *		   as long as that lasts
  * LOCKS	swap.auto_lock > swap.clock > pool.names; who runs out of frames in the middle of a call only tries both.
  *		swap.file_lock is a leaf: the file stays open while it is read.
- * Files: swap.c on, off, status; swap_move.c out, in; swap_evict.c the clock and its thread.
+ * Files: swap.c on, off, status; swap_move.c out; swap_in.c in; swap_evict.c the clock and its thread.
  */
 #ifndef PMPT_SWAP_H
 #define PMPT_SWAP_H
@@ -104,6 +104,11 @@ int swap_fetch(struct pmpt_pool *pool, uint64_t entry, void *buf);
  * its permissions; one that other entries share the slot with has a frame of its own then.
  * Returns 0; PMPT_E_SLOT, _NO_FRAMES, _COUNT ... */
 int swap_in_entry(struct pmpt_tx *tx, const struct path *p, uint64_t entry);
+/* Inside a call: the same for the page at va, in the table where it is, which relatives may share.
+ * Returns as above; SWAP_CHANGED: it is not out, or its table went meanwhile: nothing was done;
+ * PMPT_E_CONFLICT. */
+int swap_in_page(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va);
+#define SWAP_CHANGED 1
 
 /* ---- inside ---------------------------------------------------------------------------------- */
 
@@ -111,7 +116,10 @@ int swap_in_entry(struct pmpt_tx *tx, const struct path *p, uint64_t entry);
  * those that change meanwhile stay.  *done: added to.
  * Returns 0; PMPT_E_SWAP; PMPT_E_IO ... */
 int swap_out_pages(struct pmpt_pool *pool, unsigned n, uint64_t *done);
-/* Bring in what is out in [va, end), 48-bit addresses.  As pmpt_swap_in. */
+/* Own the table of level 1 over va as it is, shared or not.  Returns 0; SWAP_CHANGED: there is none;
+ * PMPT_E_CONFLICT ... */
+int swap_own_table(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, struct path *p);
+/* swap_in.c.  Bring in what is out in [va, end), 48-bit addresses.  As pmpt_swap_in. */
 int swap_in_range(struct pmpt_space *space, uint64_t va, uint64_t end, uint64_t *done);
 /* Is it a page that may go out, by its entry and its frame's descriptor? */
 bool swap_may_out(struct pmpt_pool *pool, uint64_t entry);

@@ -394,17 +394,22 @@ static int slot_check(const struct swap_file *f, uint64_t slot, uint32_t generat
 	return 0;
 }
 
-int swap_file_read(const struct swap_file *f, uint64_t slot, uint32_t generation, void *page)
+int swap_file_read_run(const struct swap_file *f, uint64_t slot, unsigned n,
+		       const uint32_t *generation, void *pages, struct swap_slot *room)
 {
 	uint64_t head_off = swap_file_headers(slot), page_off = swap_file_page(f, slot);
-	struct swap_slot s;
+	size_t head_bytes = n * sizeof(*room), page_bytes = n * (size_t)FRAME_BYTES;
 	int rc;
 
-	if (slot >= f->slots)
-		return error_set(PMPT_E_SLOT, "%s: slot %lu of %lu", f->path, slot, f->slots);
-	rc = got(f, slot, head_off, read_all(f->fd, &s, sizeof(s), head_off), sizeof(s));
+	if (slot + n > f->slots)
+		return error_set(PMPT_E_SLOT, "%s: slot %lu of %lu", f->path, slot + n - 1,
+				 f->slots);
+	rc = got(f, slot, head_off, read_all(f->fd, room, head_bytes, head_off), head_bytes);
 	if (!rc)
-		rc = got(f, slot, page_off, read_all(f->fd, page, FRAME_BYTES, page_off),
-			 FRAME_BYTES);
-	return rc ? rc : slot_check(f, slot, generation, &s, page);
+		rc = got(f, slot, page_off, read_all(f->fd, pages, page_bytes, page_off),
+			 page_bytes);
+	for (unsigned i = 0; i < n && !rc; i++)
+		rc = slot_check(f, slot + i, generation[i], &room[i],
+				(const char *)pages + i * (size_t)FRAME_BYTES);
+	return rc;
 }

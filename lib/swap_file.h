@@ -108,7 +108,17 @@ int swap_file_write(struct swap_file *f, uint64_t slot, unsigned n, const uint32
 		    const void *pages, struct swap_slot *room);
 /* Returns 0: all that was written is durable; PMPT_E_SWAP. */
 int swap_file_sync(struct swap_file *f);
-/* Read one slot's page, which is valid on 0.  Returns 0; PMPT_E_SLOT. */
-int swap_file_read(const struct swap_file *f, uint64_t slot, uint32_t generation, void *page);
+/* Read the pages of n consecutive slots, which are all valid on 0.  generation: n.  room: for n headers.
+ * Returns 0; PMPT_E_SLOT. */
+int swap_file_read_run(const struct swap_file *f, uint64_t slot, unsigned n,
+		       const uint32_t *generation, void *pages, struct swap_slot *room);
+/* The same of one. */
+static inline int swap_file_read(const struct swap_file *f, uint64_t slot, uint32_t generation,
+				 void *page)
+{
+	struct swap_slot room;
+
+	return swap_file_read_run(f, slot, 1, &generation, page, &room);
+}
 
 #endif

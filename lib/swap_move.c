@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* swap_move -- see swap.h: pages out and in. */
-#include <sched.h>
+/* swap_move -- see swap.h: pages out. */
 #include <string.h>
 
 #include "error.h"
@@ -9,8 +8,7 @@
 #include "table.h"
 #include "vec.h"
 
-#define CHANGED 1 /* of a call: the page is not what it was; nothing was planned */
-#define TRIES   256
+#define CHANGED SWAP_CHANGED
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
@@ -46,14 +44,7 @@ bool swap_may_out(struct pmpt_pool *pool, uint64_t entry)
 	return desc_count(value) == 1 && desc_kind(value) == DESC_DATA && !(value & DESC_ALIASED);
 }
 
-static bool is_out(uint64_t entry)
-{
-	return entry_is_reservation(entry) && entry_kind(entry) == KIND_SWAP;
-}
-
-/* Own the table of level 1 over va as it is, shared or not.  Returns 0; CHANGED: there is none;
- * PMPT_E_CONFLICT ... */
-static int own_table(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, struct path *p)
+int swap_own_table(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, struct path *p)
 {
 	uint64_t entry = 0, pfn;
 	size_t owned = tx->n_own;
@@ -162,7 +153,7 @@ static int out_call(struct pmpt_tx *tx, const void *args)
 	const struct swap_page *page = a->page;
 	uint64_t pfn = entry_pfn(page->entry);
 	struct path p;
-	int rc = own_table(tx, page->space, page->va, &p);
+	int rc = swap_own_table(tx, page->space, page->va, &p);
 
 	if (rc)
 		return rc;
@@ -274,163 +265,6 @@ int pmpt_swap_out(pmpt_space *space, uint64_t va, uint64_t len_bytes, uint64_t *
 			at = first;
 	}
 	pthread_mutex_unlock(&pool->swap.clock);
-	if (n_pages)
-		*n_pages = done;
-	return rc;
-}
-
-/* ---- in -------------------------------------------------------------------------------------- */
-
-int swap_fetch(struct pmpt_pool *pool, uint64_t entry, void *buf)
-{
-	struct swap *s = &pool->swap;
-	uint64_t number = entry_pfn(entry);
-	uint32_t generation;
-	const pm_word *desc;
-	int rc;
-
-	pthread_rwlock_rdlock(&s->file_lock);
-	desc = number >= SLOT_FIRST && s->area.off ? frames_desc(&pool->frames, number) : NULL;
-	if (!desc) {
-		rc = error_set(PMPT_E_SLOT, "entry %#lx names a slot that the pool does not have",
-			       entry);
-	} else if (s->missing) {
-		rc = error_set(PMPT_E_SLOT, "slot %lu: the swap file is lost: %s",
-			       number - SLOT_FIRST, s->why);
-	} else {
-		generation = atomic_load_explicit(&s->written[number - SLOT_FIRST],
-						  memory_order_acquire);
-		rc = swap_file_read(&s->file, number - SLOT_FIRST,
-				    generation ? generation : desc_generation(word_load(desc)),
-				    buf);
-	}
-	pthread_rwlock_unlock(&s->file_lock);
-	return rc;
-}
-
-int swap_in_entry(struct pmpt_tx *tx, const struct path *p, uint64_t entry)
-{
-	struct pmpt_pool *pool = tx->pool;
-	_Alignas(LINE_BYTES) char page[4096];
-	uint64_t pfn = 0;
-	int rc = swap_fetch(pool, entry, page);
-
-	if (!rc)
-		rc = tx_frames_take(tx, 1, 1, &pfn);
-	if (rc)
-		return rc;
-	pm_stream(&tx->pm, region_at(pool->rg, pfn << FRAME_SHIFT), page, FRAME_BYTES / LINE_BYTES);
-	tx->unfenced = true; /* [F1] */
-	rc = tx_count(tx, pfn, 1, DESC_DATA, 1);
-	if (!rc)
-		rc = reservation_count(tx, entry, -1);
-	if (!rc) /* A: it was asked for, so it has its turn before it goes again */
-		rc = table_set(tx, p,
-			       (entry & ~(ENTRY_PFN | ENTRY_KIND)) | ENTRY_P | ENTRY_A |
-				       pfn << FRAME_SHIFT);
-	if (!rc)
-		atomic_fetch_add(&pool->swap.ins, 1);
-	return rc;
-}
-
-struct in_args {
-	struct pmpt_space *space;
-	uint64_t va;
-};
-
-static int in_call(struct pmpt_tx *tx, const void *args)
-{
-	const struct in_args *a = args;
-	struct path p;
-	uint64_t entry;
-	int rc = own_table(tx, a->space, a->va, &p);
-
-	if (rc)
-		return rc;
-	entry = table_entry(tx, &p);
-	return is_out(entry) ? swap_in_entry(tx, &p, entry) : CHANGED;
-}
-
-/* The next address of [va, end) whose page is out. */
-static bool next_out(const struct pmpt_space *space, uint64_t *va, uint64_t end)
-{
-	bool found = false;
-
-	while (!found && *va < end) {
-		const pm_word *table;
-
-		reader_begin();
-		table = swap_table(space, va, end);
-		for (unsigned i = level_index(*va, 1);
-		     table && i < FRAME_WORDS && *va < end && !found; i++) {
-			found = is_out(word_load(&table[i]));
-			*va += found ? 0 : FRAME_BYTES;
-		}
-		reader_end();
-		if (!table)
-			break;
-	}
-	return found;
-}
-
-/* One transaction: pages from *va on, at most SWAP_BATCH.  *n: out, planned. */
-static int in_batch(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t *va, uint64_t end,
-		    uint64_t *n)
-{
-	for (*n = 0; *n < SWAP_BATCH && next_out(space, va, end); *va += FRAME_BYTES) {
-		int rc = tx_run(tx->pool, tx, in_call, &(struct in_args){ space, *va });
-
-		if (rc < 0)
-			return rc;
-		*n += !rc;
-	}
-	return 0;
-}
-
-int swap_in_range(struct pmpt_space *space, uint64_t va, uint64_t end, uint64_t *done)
-{
-	int rc = 0, tries = 0;
-
-	while (next_out(space, &va, end) && !rc) {
-		struct pmpt_tx *tx;
-		uint64_t n, from = va;
-		int stop;
-
-		rc = pmpt_begin(space->pool, 0, &tx);
-		if (rc)
-			return rc;
-		stop = in_batch(tx, space, &va, end, &n);
-		if (n)
-			rc = pmpt_commit(tx, NULL);
-		if (tx_is_open(tx))
-			(void)pmpt_abort(tx);
-		if (rc == PMPT_E_CONFLICT) {
-			va = from; /* none of them is in */
-			n = 0;
-			stop = rc;
-			rc = 0;
-		}
-		if (!rc)
-			*done += n;
-		if (!rc && stop && !(stop == PMPT_E_TX_TOO_LARGE && n)) {
-			if (stop != PMPT_E_CONFLICT || tries++ >= TRIES)
-				return stop;
-			sched_yield();
-		}
-	}
-	return rc;
-}
-
-int pmpt_swap_in(pmpt_space *space, uint64_t va, uint64_t len_bytes, uint64_t *n_pages)
-{
-	uint64_t at = 0, done = 0;
-	int rc = va_range(va, len_bytes, FRAME_BYTES, &at);
-
-	if (!rc)
-		rc = pool_writable(space->pool);
-	if (rc)
-		return rc;
-	rc = swap_in_range(space, at, at + len_bytes, &done);
 	if (n_pages)
 		*n_pages = done;
 	return rc;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tx_frames -- what a transaction does to frames: it counts references up and down, as deltas; it
  * reserves frames, makes tables in them and drops tables. */
+#include <errno.h>
 #include <sched.h>
-#include <stdio.h>
 
 #include "error.h"
 #include "pool.h"
@@ -204,41 +204,56 @@ int tx_frames_try(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
 	return rc;
 }
 
-/* The message that stands tells what was looked for; why it was not there may be views. */
-static int no_frames(struct pmpt_pool *pool)
+/* There are none by other means: what readers hold, in their views, is had by making those stale. */
+static int take_from_views(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
 {
-	size_t held = atomic_load(&pool->frames.n_held);
-	char views[64];
+	struct pmpt_pool *pool = tx->pool;
+	int rc = PMPT_E_NO_FRAMES;
 
-	(void)snprintf(views, sizeof(views), "%zu frames are held by open read views", held);
-	return held ? error_in(PMPT_E_NO_FRAMES, views) : PMPT_E_NO_FRAMES;
+	while (rc == PMPT_E_NO_FRAMES && frames_views_expire(&pool->frames, n, align)) {
+		rc = frames_reclaim(&pool->frames, true);
+		if (!rc)
+			rc = tx_frames_try(tx, n, align, pfn);
+		if (rc == PMPT_E_NO_FRAMES && swap_make_room(pool, n)) /* it may be slots */
+			rc = tx_frames_try(tx, n, align, pfn);
+	}
+	return rc;
+}
+
+/* No free frame even when nothing waits: grow; or take what others can do without. */
+static int take_hard(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
+{
+	struct pmpt_pool *pool = tx->pool;
+	bool grow = n <= extent_run_max() && !(pool->flags & PMPT_OPEN_NO_GROW);
+	int rc = PMPT_E_NO_FRAMES, taken = PMPT_E_NO_FRAMES;
+
+	if (!grow)
+		(void)error_set(rc, "no %lu contiguous free frames", n);
+	while (rc == PMPT_E_NO_FRAMES && grow) {
+		rc = pool_grow(pool);
+		if (rc)
+			break;
+		rc = tx_frames_try(tx, n, align, pfn);
+	}
+	if (rc != PMPT_E_NO_FRAMES && rc != -ENOSPC)
+		return rc;
+	if (swap_make_room(pool, n))
+		taken = tx_frames_try(tx, n, align, pfn);
+	if (taken == PMPT_E_NO_FRAMES)
+		taken = take_from_views(tx, n, align, pfn);
+	return taken == PMPT_E_NO_FRAMES ? rc : taken;
 }
 
 int tx_frames_take(struct pmpt_tx *tx, uint64_t n, uint64_t align, uint64_t *pfn)
 {
-	struct pmpt_pool *pool = tx->pool;
 	int rc = tx_frames_try(tx, n, align, pfn);
 
 	if (rc == PMPT_E_NO_FRAMES) { /* frames may be waiting [F2] */
-		rc = frames_reclaim(&pool->frames, true);
+		rc = frames_reclaim(&tx->pool->frames, true);
 		if (!rc)
 			rc = tx_frames_try(tx, n, align, pfn);
 	}
-	while (rc == PMPT_E_NO_FRAMES && n <= extent_run_max() &&
-	       !(pool->flags & PMPT_OPEN_NO_GROW)) {
-		rc = pool_grow(pool);
-		if ((rc == PMPT_E_NO_FRAMES || rc == -ENOSPC) && swap_make_room(pool, n))
-			return tx_frames_try(tx, n, align, pfn) ? rc : 0;
-		if (rc)
-			return rc == PMPT_E_NO_FRAMES ? no_frames(pool) : rc;
-		rc = tx_frames_try(tx, n, align, pfn);
-	}
-	if (rc == PMPT_E_NO_FRAMES && swap_make_room(pool, n))
-		rc = tx_frames_try(tx, n, align, pfn);
-	if (rc != PMPT_E_NO_FRAMES)
-		return rc;
-	(void)error_set(rc, "no %lu contiguous free frames", n);
-	return no_frames(pool);
+	return rc == PMPT_E_NO_FRAMES ? take_hard(tx, n, align, pfn) : rc;
 }
 
 int tx_frames_some(struct pmpt_tx *tx, uint64_t n, uint64_t *pfn, uint64_t *got)

@@ -2,6 +2,7 @@
 /* version -- see version.h. */
 #include "version.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "error.h"
@@ -124,65 +125,78 @@ void versions_reclaim(struct versions *vs)
 
 /* ---- views ----------------------------------------------------------------------------------- */
 
-/* LSNs of the views that are open, ascending: what is needed for them. */
-struct wants {
-	size_t n;
-	uint64_t *lsn;
-};
-
-static bool wants_take(struct versions *vs, struct wants *w)
+int views_lsns_take(struct versions *vs, struct view_lsns *views)
 {
 	pthread_mutex_lock(&vs->list_lock);
-	w->n = vs->n_open;
-	w->lsn = w->n ? mem_alloc(vs->mem, w->n * sizeof(*w->lsn)) : NULL;
-	for (size_t i = 0; i < w->n && w->lsn; i++)
-		w->lsn[i] = vs->open[i]->lsn;
+	views->n = vs->n_open;
+	views->lsn = views->n ? mem_alloc(vs->mem, views->n * sizeof(*views->lsn)) : NULL;
+	for (size_t i = 0; i < views->n && views->lsn; i++)
+		views->lsn[i] = vs->open[i]->lsn;
 	pthread_mutex_unlock(&vs->list_lock);
-	return !w->n || w->lsn;
+	if (!views->n || views->lsn)
+		return 0;
+	return error_set(-ENOMEM, "no memory to look at %zu views", views->n);
 }
 
-static void wants_free(struct versions *vs, struct wants *w)
+void views_lsns_free(struct versions *vs, struct view_lsns *views)
 {
-	mem_free(vs->mem, w->lsn, w->n * sizeof(*w->lsn));
+	if (views->lsn)
+		mem_free(vs->mem, views->lsn, views->n * sizeof(*views->lsn));
 }
 
-/* Is one of them in [from, below)? */
-static bool wanted(const struct wants *w, uint64_t from, uint64_t below)
+uint64_t views_first_in(const struct view_lsns *views, uint64_t from, uint64_t below)
 {
-	size_t low = 0, high = w->n;
+	size_t low = 0, high = views->n;
 
 	while (low < high) { /* the first at or above from */
 		size_t mid = (low + high) / 2;
 
-		if (w->lsn[mid] < from)
+		if (views->lsn[mid] < from)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < w->n && w->lsn[low] < below;
+	return low < views->n && views->lsn[low] < below ? views->lsn[low] : NO_VIEW;
 }
 
 static bool still_wanted(const struct version_table *t, const struct version *v,
-			 const struct wants *w)
+			 const struct view_lsns *w)
 {
 	const struct version *before = chain_find(t, v->next, v->off);
 
-	return wanted(w, before ? before->lsn : 0, v->lsn);
+	return views_first_in(w, before ? before->lsn : 0, v->lsn) != NO_VIEW;
 }
 
-/* The n oldest go [V4]. */
-static void views_expire(struct versions *vs, size_t n)
+/* n of them, from the ith on, go [V4].  The list lock is held. */
+static void expire_locked(struct versions *vs, size_t i, size_t n)
 {
-	pthread_mutex_lock(&vs->list_lock);
-	if (n > vs->n_open)
-		n = vs->n_open;
-	for (size_t i = 0; i < n; i++)
-		atomic_store(&vs->open[i]->stale, true);
+	for (size_t k = i; k < i + n; k++)
+		atomic_store(&vs->open[k]->stale, true);
 	if (n)
-		memmove(vs->open, vs->open + n, (vs->n_open - n) * sizeof(*vs->open));
+		memmove(vs->open + i, vs->open + i + n, (vs->n_open - i - n) * sizeof(*vs->open));
 	vs->n_open -= n;
 	vs->n_stale += n;
 	atomic_fetch_sub(&vs->n_live, (uint32_t)n);
+}
+
+/* The n oldest. */
+static void views_expire(struct versions *vs, size_t n)
+{
+	pthread_mutex_lock(&vs->list_lock);
+	expire_locked(vs, 0, n < vs->n_open ? n : vs->n_open);
+	pthread_mutex_unlock(&vs->list_lock);
+}
+
+void versions_expire(struct versions *vs, uint64_t lsn)
+{
+	size_t i = 0, n = 0;
+
+	pthread_mutex_lock(&vs->list_lock);
+	while (i < vs->n_open && vs->open[i]->lsn < lsn)
+		i++;
+	while (i + n < vs->n_open && vs->open[i + n]->lsn == lsn)
+		n++;
+	expire_locked(vs, i, n);
 	pthread_mutex_unlock(&vs->list_lock);
 }
 
@@ -209,16 +223,6 @@ size_t versions_views(struct versions *vs)
 	n = vs->n_open + vs->n_stale;
 	pthread_mutex_unlock(&vs->list_lock);
 	return n;
-}
-
-uint64_t versions_oldest(struct versions *vs)
-{
-	uint64_t oldest;
-
-	pthread_mutex_lock(&vs->list_lock);
-	oldest = vs->n_open ? vs->open[0]->lsn : UINT64_MAX;
-	pthread_mutex_unlock(&vs->list_lock);
-	return oldest;
 }
 
 int versions_add(struct versions *vs, struct pmpt_view *view)
@@ -292,7 +296,7 @@ static uint32_t room_for(const struct versions *vs, uint32_t n)
 }
 
 /* Move what is wanted to a table with room for more.  False: the limit, or the memory, has none. */
-static bool table_renew(struct versions *vs, const struct wants *w)
+static bool table_renew(struct versions *vs, const struct view_lsns *w)
 {
 	struct version_table *old = atomic_load(&vs->table), *new;
 	uint32_t n = 0, room;
@@ -316,12 +320,11 @@ static bool table_renew(struct versions *vs, const struct wants *w)
 static bool room_make(struct versions *vs)
 {
 	for (;;) {
-		struct wants w;
-		bool known = wants_take(vs, &w), done = known && w.n && table_renew(vs, &w);
+		struct view_lsns w;
+		bool known = !views_lsns_take(vs, &w), done = known && w.n && table_renew(vs, &w);
 		size_t n = w.n;
 
-		if (known)
-			wants_free(vs, &w);
+		views_lsns_free(vs, &w);
 		if (done)
 			return true;
 		if (!n)

@@ -12,9 +12,10 @@
  *		   it stores a word home (RULE_VIEW_SAVE)
  *		V2 one that is not above it is at home when the view's open returns
  *		   (RULE_VIEW_WAIT)
- *		V3 a frame freed at an LSN above an open view's keeps its content (RULE_VIEW_FRAMES)
- *		V4 what V1 or V3 cannot keep for want of memory makes the view stale first: a reader
- *		   looks for that last
+ *		V3 a frame put to use at or below an open view's LSN and freed above it keeps its
+ *		   content (RULE_VIEW_FRAMES)
+ *		V4 what V1 cannot keep for want of memory, or V3 for want of frames, makes the view
+ *		   stale first: a reader looks for that last
  *		A version of LSN x, the one before it of the same word of LSN w, is needed by views
  *		from w on and below x.
  * ORDER	open: count the view (S1), then read the next LSN (S2), then wait until no lane has
@@ -55,6 +56,7 @@ struct version_table {
 struct versions {
 	_Atomic uint32_t n_live;               /* as n_open: committers look here, without a lock */
 	_Atomic(struct version_table *) table; /* RCU; NULL: no version at all */
+	_Atomic uint64_t newest;               /* LSN of the view that was opened last */
 	_Atomic bool has_retired;
 	struct mem *mem;
 	const struct region *rg;
@@ -99,8 +101,25 @@ static inline bool versions_none(const struct versions *vs)
 }
 
 size_t versions_views(struct versions *vs); /* not closed yet */
-/* LSN of the oldest view; UINT64_MAX: none is open. */
-uint64_t versions_oldest(struct versions *vs);
+/* A view is open that may be of this LSN or a later one. */
+static inline bool versions_after(const struct versions *vs, uint64_t lsn)
+{
+	return versions_wanted(vs) && atomic_load(&((struct versions *)vs)->newest) >= lsn;
+}
+/* All views of this LSN become stale. */
+void versions_expire(struct versions *vs, uint64_t lsn);
+
+/* LSNs of the views that are open, ascending: what is needed for them. */
+struct view_lsns {
+	size_t n;
+	uint64_t *lsn;
+};
+/* Returns 0; -ENOMEM. */
+int views_lsns_take(struct versions *vs, struct view_lsns *views);
+void views_lsns_free(struct versions *vs, struct view_lsns *views);
+#define NO_VIEW UINT64_MAX
+/* The oldest of them in [from, below); NO_VIEW: none is. */
+uint64_t views_first_in(const struct view_lsns *views, uint64_t from, uint64_t below);
 /* Most memory for versions, in bytes; applied at once. */
 void versions_limit(struct versions *vs, uint64_t bytes);
 /* Free the tables that were replaced.  The caller is in no reader section, or nothing is done; he

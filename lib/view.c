@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* view -- read views: all spaces as they were at one LSN, for as long as somebody wants.
  *
- * STATES	open -> stale (its versions did not fit in the limit) -> closed
- *		   |------------------------------------------------------^
+ * STATES	open -> stale (its versions did not fit in the limit, or its frames were needed) -> closed
+ *		   |-----------------------------------------------------------------------------^
  * What a view needs is in version.h, V1 to V4.  A bulk transaction stores home what is not
  * committed: a view that opens meanwhile keeps the ranges that were published, and hides them for
  * good; one that was open before has versions of all.  bulk_serial tells whether one was under way
@@ -64,8 +64,10 @@ int pmpt_view_open(pmpt_pool *pool, pmpt_view **out)
 	view->pool = pool;
 	pthread_mutex_lock(&vs->list_lock);
 	rc = versions_add(vs, view); /* S1 */
-	if (!rc)
+	if (!rc) {
 		view_place(pool, view);
+		atomic_store_explicit(&vs->newest, view->lsn, memory_order_release);
+	}
 	pthread_mutex_unlock(&vs->list_lock);
 	if (rc) {
 		mem_free(&pool->mem, view, sizeof(*view));
@@ -114,9 +116,17 @@ int view_stale(const struct pmpt_view *view)
 		       ? error_set(
 				 PMPT_E_VIEW_STALE,
 				 "the view of LSN %lu is stale: what changed since does not fit in "
-				 "the limit for versions",
+				 "the limit for versions, or writers had no other frames",
 				 view->lsn)
 		       : 0;
+}
+
+int pmpt_view_check(const pmpt_view *view)
+{
+	int rc = view_enter(view, NULL);
+
+	atomic_thread_fence(memory_order_acquire); /* what the caller read, then the mark */
+	return rc ? rc : view_stale(view);
 }
 
 int view_enter(const struct pmpt_view *view, const struct pmpt_space *space)
@@ -134,7 +144,7 @@ int view_space(const struct pmpt_view *view, const struct pmpt_space *space)
 {
 	if (!view)
 		return 0;
-	/* frames that were its tables are not used again: another space has another root */
+	/* frames that the view sees are not used again: another space has another root */
 	if ((view_load(view, &space->record->state) & 0xff) == SPACE_LIVE &&
 	    view_load(view, &space->record->root) == space->root_pfn << FRAME_SHIFT)
 		return 0;
@@ -265,7 +275,7 @@ int pmpt_view_query(const pmpt_view *view, const pmpt_space *space, uint64_t va,
 		rc = read_entry(view, space, va, &entry, &level, &above);
 	if (rc)
 		return rc;
-	if (!entry_is_leaf(entry, level))
+	if (!entry_is_leaf(entry, level) && !entry_is_out(entry))
 		return error_set(PMPT_E_NOT_MAPPED, "%#lx is not mapped", va);
 	leaf_decode(entry, above, level, va, mapping);
 	return 0;

@@ -316,14 +316,14 @@ static unsigned access_of(const struct command *cmd, const char *text)
 /* What was at va before: a walk finds what a query does not. */
 static int note_flags(void *ctx, const struct pmpt_mapping *m)
 {
-	*(unsigned *)ctx = page_flags(m);
+	*(unsigned *)ctx = m->flags;
 	return 0;
 }
 
 static const char *before_text(unsigned flags)
 {
 	return flags & PMPT_DEMAND ? "demand-zero"
-	       : flags & PAGE_OUT  ? "out"
+	       : flags & PMPT_OUT  ? "out"
 	       : flags             ? "there"
 				   : "none";
 }
@@ -376,9 +376,9 @@ static int run_fault(const struct command *cmd, int argc, char **argv)
 		printf("%#" PRIx64 ": %s page of %s at frame %#" PRIx64 "%s%s\n", f.m.va,
 		       prot_text(f.m.flags, prot), page_size_name(f.m.page_bytes), f.m.pfn,
 		       !lsn                                           ? ", as it was"
-		       : before & (PMPT_DEMAND | PAGE_OUT) || !before ? ", it was "
+		       : before & (PMPT_DEMAND | PMPT_OUT) || !before ? ", it was "
 								      : ", copied",
-		       !lsn || (before && !(before & (PMPT_DEMAND | PAGE_OUT)))
+		       !lsn || (before && !(before & (PMPT_DEMAND | PMPT_OUT)))
 			       ? ""
 			       : before_text(before));
 	return close_pool(pool, f.space, code);

@@ -20,13 +20,13 @@ struct diff {
 static enum kind kind_of(const struct pmpt_change *c)
 {
 	/* what says whether there is a frame, and whose */
-	const unsigned where = PMPT_DEMAND | PAGE_OUT | PMPT_EXT;
+	const unsigned where = PMPT_DEMAND | PMPT_OUT | PMPT_EXT;
 
 	if (!c->b.level)
 		return ONLY_A;
 	if (!c->a.level)
 		return ONLY_B;
-	if (c->a.pfn != c->b.pfn || (page_flags(&c->a) ^ page_flags(&c->b)) & where)
+	if (c->a.pfn != c->b.pfn || (c->a.flags ^ c->b.flags) & where)
 		return FRAME;
 	return ATTRIBUTES;
 }
@@ -73,7 +73,7 @@ static int on_change(void *ctx, const struct pmpt_change *c)
 {
 	struct diff *d = ctx;
 	const unsigned kept = ~(unsigned)PMPT_COW; /* who copies first is no difference */
-	unsigned fa = page_flags(&c->a) & kept, fb = page_flags(&c->b) & kept;
+	unsigned fa = c->a.flags & kept, fb = c->b.flags & kept;
 	struct difference *r = &d->run;
 	enum kind kind = kind_of(c);
 

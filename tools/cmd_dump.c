@@ -21,7 +21,7 @@ static const char *frames_text(unsigned flags)
 	return flags & PMPT_SHARED   ? "segment"
 	       : flags & PMPT_EXT    ? "ext"
 	       : flags & PMPT_DEMAND ? "demand"
-	       : flags & PAGE_OUT    ? "out"
+	       : flags & PMPT_OUT    ? "out"
 				     : "alloc";
 }
 

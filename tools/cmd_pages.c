@@ -169,7 +169,7 @@ static json_t *run_json(const struct run *r)
 		unsigned flag;
 		const char *key;
 	} states[] = { { PMPT_DEMAND, "demand" },
-		       { PAGE_OUT, "out" },
+		       { PMPT_OUT, "out" },
 		       { PMPT_COW, "cow" },
 		       { PMPT_SHARED, "segment" } };
 	char prot[5];
@@ -200,7 +200,7 @@ static void print_run(const struct run *r, const char *trunk, bool last)
 	       prot_text(r->flags, prot), paint(PLAIN), page_size_name(r->page_bytes));
 	if (r->flags & PMPT_DEMAND)
 		printf("demand-zero");
-	else if (r->flags & PAGE_OUT)
+	else if (r->flags & PMPT_OUT)
 		printf("out, in the swap file");
 	else
 		printf("%s %#" PRIx64, r->flags & PMPT_EXT ? "ext " : "pool", r->pfn);

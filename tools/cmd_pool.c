@@ -203,12 +203,13 @@ static json_t *contents_json(const struct contents *c)
 		const struct pmpt_space_info *info = &c->space[i].info;
 
 		(void)json_array_append_new(
-			list, json_pack("{s:o,s:b,s:I,s:I,s:I,s:I}", "name",
+			list, json_pack("{s:o,s:b,s:I,s:I,s:I,s:I,s:I}", "name",
 					json_text(c->space[i].name), "snapshot", info->snapshot,
 					"mapped_bytes", (json_int_t)info->mapped_bytes, "own_bytes",
 					(json_int_t)info->own_bytes, "shared_bytes",
 					(json_int_t)info->shared_bytes, "ext_bytes",
-					(json_int_t)info->ext_bytes));
+					(json_int_t)info->ext_bytes, "out_bytes",
+					(json_int_t)info->out_bytes));
 	}
 	return list;
 }
@@ -244,6 +245,8 @@ static void contents_print(const struct contents *c)
 		       c->space[i].name, paint(PLAIN), human_bytes(info->mapped_bytes),
 		       human_bytes(info->own_bytes), human_bytes(info->shared_bytes),
 		       human_bytes(info->ext_bytes), info->snapshot ? "; snapshot" : "");
+		if (info->out_bytes)
+			printf("      and %s out in the swap file\n", human_bytes(info->out_bytes));
 	}
 	if (c->n > SPACES_SHOWN)
 		printf("    ... and %s more; 'pmpt space ls' shows all\n",
@@ -352,13 +355,14 @@ static int run_stat(const struct command *cmd, int argc, char **argv)
 		return close_pool(pool, NULL, fail(rc, "%s", argv[0]));
 	if (json) {
 		code = json_put(stdout,
-				json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "pool",
+				json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "pool",
 					  json_text(argv[0]), "bytes", (json_int_t)st.pool_bytes,
 					  "frames", (json_int_t)st.frames, "frames_reserved",
 					  (json_int_t)st.frames_reserved, "frames_table",
 					  (json_int_t)st.frames_table, "frames_data",
 					  (json_int_t)st.frames_data, "frames_free",
-					  (json_int_t)st.frames_free, "spaces",
+					  (json_int_t)st.frames_free, "frames_held",
+					  (json_int_t)st.frames_held, "spaces",
 					  (json_int_t)st.spaces, "volatile_bytes",
 					  (json_int_t)st.volatile_bytes));
 	} else {
@@ -368,6 +372,8 @@ static int run_stat(const struct command *cmd, int argc, char **argv)
 		stat_row("tables", st.frames_table, st.frames, BLUE);
 		stat_row("data", st.frames_data, st.frames, YELLOW);
 		stat_row("free", st.frames_free, st.frames, GREEN);
+		if (st.frames_held)
+			stat_row("held", st.frames_held, st.frames, DIM);
 	}
 	return close_pool(pool, NULL, code);
 }

@@ -146,9 +146,9 @@ static int map_run(const struct restore *r, pmpt_tx *tx, pmpt_space *space, stru
 
 	if (run.flags & PMPT_SHARED)
 		return 0;
-	if (run.flags & PAGE_OUT)
+	if (run.flags & PMPT_OUT)
 		return pmpt_map(tx, space, run.va, run.count, PMPT_PFN_ALLOC,
-				(run.flags & ~PAGE_OUT) | PMPT_ZERO);
+				(run.flags & ~(unsigned)PMPT_OUT) | PMPT_ZERO);
 	if (run.flags & PMPT_EXT)
 		return pmpt_map(tx, space, run.va, run.count, run.pfn, run.flags);
 	if (run.flags & PMPT_DEMAND)

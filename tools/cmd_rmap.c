@@ -31,6 +31,7 @@ struct rmap {
 	char **spaces, **segments;
 	size_t n_spaces, n_segments;
 	const char *state;
+	struct pmpt_frame_info info; /* zeros of an external one */
 };
 
 static int add(struct rmap *r, struct owner owner)
@@ -50,7 +51,7 @@ static int add(struct rmap *r, struct owner owner)
 
 static bool has(const struct rmap *r, const struct pmpt_mapping *m)
 {
-	unsigned flags = page_flags(m);
+	unsigned flags = m->flags;
 
 	if (r->ext ? !(flags & PMPT_EXT) : !page_in_pool(flags))
 		return false;
@@ -172,39 +173,23 @@ static int look_in_segments(struct rmap *r)
 
 /* ---- the frame itself ------------------------------------------------------------------------ */
 
-/* What a frame is that no page has: the library refuses to map it, and says why. */
+static const char *const kinds[] = {
+	[PMPT_FRAME_FREE] = "free",
+	[PMPT_FRAME_RESERVED] = "reserved",
+	[PMPT_FRAME_TABLE] = "table",
+	[PMPT_FRAME_DATA] = "data",
+};
+
 static int find_state(struct rmap *r)
 {
 	struct pmpt_stats st;
-	pmpt_space *space = NULL;
-	pmpt_tx *tx = NULL;
-	int rc = pmpt_stats(r->pool, &st);
+	int rc = pmpt_frame_info(r->pool, r->pfn, &r->info);
 
-	if (rc)
+	r->state = kinds[r->info.kind];
+	if (rc != PMPT_E_FRAME)
 		return rc;
-	if (!pmpt_frame_ptr(r->pool, r->pfn)) {
-		r->state = r->pfn < st.pool_bytes / PMPT_PAGE_BYTES ? "reserved" : "outside";
-		return 0;
-	}
-	r->state = "free or a table";
-	for (size_t s = 0; s < r->n_spaces && !rc; s++) {
-		rc = pmpt_space_open(r->pool, r->spaces[s], &space);
-		if (!rc)
-			rc = pmpt_begin(r->pool, 0, &tx);
-		if (rc)
-			break;
-		rc = pmpt_map(tx, space, 0, 1, r->pfn, PMPT_R | PMPT_REPLACE);
-		(void)pmpt_abort(tx);
-		pmpt_space_close(space);
-		space = NULL;
-		if (rc == PMPT_E_FRAME) {
-			r->state = strstr(pmpt_errormsg(), " is free") ? "free" : "table";
-			return 0;
-		}
-		rc = 0; /* a snapshot, or something is in the way: another space may do */
-	}
-	if (space)
-		pmpt_space_close(space);
+	rc = pmpt_stats(r->pool, &st); /* between extents lies what is libpmemobj's */
+	r->state = r->pfn < st.pool_bytes / PMPT_PAGE_BYTES ? "reserved" : "outside";
 	return rc;
 }
 
@@ -226,8 +211,8 @@ static int find(struct rmap *r)
 	pmpt_view_close(view);
 	if (!rc && !r->ext)
 		rc = look_in_segments(r);
-	r->state = r->ext ? "external" : "data";
-	return !rc && !r->n && !r->ext ? find_state(r) : rc;
+	r->state = "external";
+	return !rc && !r->ext ? find_state(r) : rc;
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -240,6 +225,12 @@ static const char *sharing(const struct owner *o)
 	if (!(o->flags & PMPT_COW))
 		return "none";
 	return o->entry & ENTRY_W ? "table" : "page"; /* W in the leaf: a link above lacks it */
+}
+
+/* What spaces with the policy W^X may do to it. */
+static const char *wx_text(unsigned wx)
+{
+	return wx == (PMPT_W | PMPT_X) ? "wx" : wx & PMPT_W ? "w" : wx ? "x" : "none";
 }
 
 static int put_json(const struct rmap *r)
@@ -261,8 +252,10 @@ static int put_json(const struct rmap *r)
 				  o->space ? json_string(prot_text(o->flags, prot)) : json_null(),
 				  "shared", sharing(o)));
 	}
-	return json_put(stdout, json_pack("{s:I,s:s,s:o}", "pfn", (json_int_t)r->pfn, "state",
-					  r->state, "owners", owners));
+	return json_put(stdout, json_pack("{s:I,s:s,s:I,s:s,s:b,s:o}", "pfn", (json_int_t)r->pfn,
+					  "state", r->state, "count", (json_int_t)r->info.count,
+					  "wx", wx_text(r->info.wx), "aliased", r->info.aliased,
+					  "owners", owners));
 }
 
 static void print_owner(const struct owner *o, bool last)
@@ -293,12 +286,17 @@ static int put_text(const struct rmap *r)
 {
 	printf("%sframe %#" PRIx64 "%s: ", paint(BOLD), r->pfn, paint(PLAIN));
 	if (!r->n)
-		printf("%s, no page has it\n", !strcmp(r->state, "table") ? "a page table"
-					       : !strcmp(r->state, "reserved")
-						       ? "reserved for the log and the like"
-						       : r->state);
+		printf("%s, no page has it", !strcmp(r->state, "table") ? "a page table"
+					     : !strcmp(r->state, "reserved")
+						     ? "reserved for the log and the like"
+						     : r->state);
 	else
-		printf("%s, in %s\n", r->state, counted(r->n, "place"));
+		printf("%s, in %s", r->state, counted(r->n, "place"));
+	if (r->n && r->info.count)
+		printf("; count %" PRIu32, r->info.count);
+	if (r->info.wx)
+		printf("; W^X: %s", wx_text(r->info.wx));
+	putchar('\n');
 	for (size_t i = 0; i < r->n; i++)
 		print_owner(&r->owner[i], i + 1 == r->n);
 	return EXIT_OK;

@@ -19,13 +19,14 @@ static json_t *row_json(const pmpt_space *space, const struct runs *runs, uint64
 	const char *name = pmpt_space_name(space);
 	bool wx = pmpt_space_policy(space) & PMPT_POLICY_WX;
 
-	return json_pack("{s:o,s:I,s:I,s:I,s:b,s:s,s:I,s:I,s:I,s:I,s:I}", "name", json_text(name),
-			 "pages", (json_int_t)runs->pages, "bytes", (json_int_t)bytes, "ranges",
-			 (json_int_t)runs->n, "snapshot", info->snapshot, "policy",
-			 wx ? "wx" : "none", "own_bytes", (json_int_t)info->own_bytes,
-			 "shared_bytes", (json_int_t)info->shared_bytes, "ext_bytes",
-			 (json_int_t)info->ext_bytes, "tables", (json_int_t)info->tables,
-			 "tables_shared", (json_int_t)info->tables_shared);
+	return json_pack(
+		"{s:o,s:I,s:I,s:I,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "name", json_text(name),
+		"pages", (json_int_t)runs->pages, "bytes", (json_int_t)bytes, "ranges",
+		(json_int_t)runs->n, "snapshot", info->snapshot, "policy", wx ? "wx" : "none",
+		"own_bytes", (json_int_t)info->own_bytes, "shared_bytes",
+		(json_int_t)info->shared_bytes, "ext_bytes", (json_int_t)info->ext_bytes,
+		"out_bytes", (json_int_t)info->out_bytes, "tables", (json_int_t)info->tables,
+		"tables_shared", (json_int_t)info->tables_shared);
 }
 
 static void row_print(const pmpt_space *space, const struct runs *runs, uint64_t bytes,

@@ -149,7 +149,7 @@ static int add_run(struct reader *r, const struct run *run)
 	s->pages += run->count;
 	r->dump->pages += run->count;
 	s->segment_pages += run->flags & PMPT_SHARED ? run->count : 0;
-	s->out_pages += run->flags & PAGE_OUT ? run->count : 0;
+	s->out_pages += run->flags & PMPT_OUT ? run->count : 0;
 	return EXIT_OK;
 }
 
@@ -161,7 +161,7 @@ static bool frames_flag(const char *frames, unsigned *flags)
 	} kinds[] = { { "ext", PMPT_EXT },
 		      { "alloc", 0 },
 		      { "demand", PMPT_DEMAND },
-		      { "out", PAGE_OUT },
+		      { "out", PMPT_OUT },
 		      { "segment", PMPT_SHARED } };
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

@@ -73,7 +73,7 @@ static int see(void *ctx, const struct pmpt_mapping *m)
 {
 	struct census *c = ctx;
 
-	if (!page_in_pool(page_flags(m)))
+	if (!page_in_pool(m->flags))
 		return 0;
 	for (uint64_t i = 0; i < m->page_bytes / PMPT_PAGE_BYTES && m->pfn + i < c->n; i++) {
 		struct frame *f = &c->frame[m->pfn + i];
@@ -132,13 +132,13 @@ static int add_page(void *ctx, const struct pmpt_mapping *m)
 {
 	struct census *c = ctx;
 	uint64_t page = m->va / PMPT_PAGE_BYTES, n = m->page_bytes / PMPT_PAGE_BYTES;
-	unsigned flags = page_flags(m);
+	unsigned flags = m->flags;
 	int rc = 0;
 
 	if (!page_in_pool(flags))
 		return add(&c->all, page, n,
 			   flags & PMPT_EXT   ? WHO_EXT
-			   : flags & PAGE_OUT ? WHO_OUT
+			   : flags & PMPT_OUT ? WHO_OUT
 					      : WHO_DEMAND);
 	if (!c->frame) /* by tier */
 		return add(&c->all, page, n, WHO_SELF);

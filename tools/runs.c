@@ -6,21 +6,12 @@
 
 #include "tool.h"
 
-#define ENTRY_PRESENT 1u /* bit P of an x86-64 entry */
-
-unsigned page_flags(const struct pmpt_mapping *m)
-{
-	bool out = !(m->entry & ENTRY_PRESENT) && !(m->flags & PMPT_DEMAND);
-
-	return m->flags | (out ? PAGE_OUT : 0);
-}
-
 int runs_add(struct runs *runs, const struct run *run, bool by_frame)
 {
 	struct run *last = runs->n ? &runs->run[runs->n - 1] : NULL;
 	/* demand-zero pages, and those that are out, have none */
 	uint64_t frames =
-		run->flags & (PMPT_DEMAND | PAGE_OUT) ? 0 : run->page_bytes / PMPT_PAGE_BYTES;
+		run->flags & (PMPT_DEMAND | PMPT_OUT) ? 0 : run->page_bytes / PMPT_PAGE_BYTES;
 
 	runs->pages += run->count;
 	if (last && last->page_bytes == run->page_bytes && last->flags == run->flags &&
@@ -59,9 +50,9 @@ static int add_page(void *ctx, const struct pmpt_mapping *m)
 	struct run run = { .va = m->va,
 			   .page_bytes = m->page_bytes,
 			   .count = 1,
-			   .flags = page_flags(m) & ~w->runs->ignore };
+			   .pfn = m->pfn,
+			   .flags = m->flags & ~w->runs->ignore };
 
-	run.pfn = run.flags & PAGE_OUT ? 0 : m->pfn; /* a slot's number is nobody's business */
 	return runs_add(w->runs, &run, w->by_frame);
 }
 

@@ -144,14 +144,10 @@ int in_transaction(pmpt_pool *pool, int (*fn)(void *ctx, pmpt_tx *tx), void *ctx
 
 /* ---- runs of pages (runs.c) ------------------------------------------------------------------ */
 
-/* In the flags of a page, beside what the library says: it is out, in a slot of the swap file. */
-#define PAGE_OUT (1u << 30)
-/* The flags of a page that a walk has met, with PAGE_OUT. */
-unsigned page_flags(const struct pmpt_mapping *m);
 /* The page has a frame of the pool. */
 static inline bool page_in_pool(unsigned flags)
 {
-	return !(flags & (PMPT_EXT | PMPT_DEMAND | PAGE_OUT));
+	return !(flags & (PMPT_EXT | PMPT_DEMAND | PMPT_OUT));
 }
 
 struct run { /* count pages of one size, contiguous in address, with the same flags */

@@ -248,7 +248,7 @@ static void swap_again_run(void *pm)
 	CALL(0, write_page(P4K, 2)); /* over one that is out: slot 0 is free */
 	ASIDE(0, frames_reclaim(&pool->frames, true));
 	CALL(0, pmpt_swap_out(space, P4K, P4K, NULL));
-	CALL(0, pmpt_swap_in(space, 2 * P4K, P4K, NULL));
+	CALL(0, pmpt_swap_in(space, 2 * P4K, 2 * P4K, NULL)); /* slots in a row: read together */
 	ASIDE(0, frames_reclaim(&pool->frames, true));
 	CALL(0, write_page(5 * P4K, 3));
 	CALL(0, pmpt_swap_out(space, 5 * P4K, P4K, NULL));

@@ -38,6 +38,7 @@ for file in lib/*.c recovery/*.c; do
 	extent) name=frame ;;
 	obj_file) name=pool_refused ;;
 	pool_open) name=pool_obj ;;
+	backup_swap) name=backup ;;
 	pools) name=pool ;;                            # the forked child
 	check_map | check_tree) name=check ;;
 	check_policy) name=policy ;;
@@ -45,7 +46,7 @@ for file in lib/*.c recovery/*.c; do
 	leaf) name=entry ;; # and table.h's above_add()
 	tx_frames) name=tx ;;
 	frame_wait) name=frame ;;
-	swap_area | swap_move | swap_evict | check_swap) name=swap ;;
+	swap_area | swap_in | swap_move | swap_evict | check_swap) name=swap ;;
 	esac
 	[ -n "$(find tests -name "test_$name.c")" ] || lacks "$file: no test_$name.c"
 done

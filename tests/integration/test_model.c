@@ -264,6 +264,7 @@ static struct seen {
 	unsigned birth[MEMBERS];
 	bool there[MEMBERS];
 } seen[VIEWS];
+static unsigned stale;
 
 /* Of those that there were and still are, and of those that are younger. */
 static void view_check(struct seen *v)
@@ -291,7 +292,10 @@ static void view_close(struct seen *v)
 {
 	if (!v->view)
 		return;
-	view_check(v);
+	if (pmpt_view_check(v->view) == PMPT_E_VIEW_STALE)
+		stale++; /* for the sake of a writer's frames */
+	else
+		view_check(v);
 	pmpt_view_close(v->view);
 	v->view = NULL;
 	world_free(&v->world);
@@ -349,6 +353,7 @@ static void test_relatives(void **state)
 	}
 	for (unsigned i = 0; i < VIEWS; i++)
 		view_close(&seen[i]);
+	print_message("%u views stale\n", stale);
 	assert_true(model.refused < model.calls / 4);
 	model_end();
 }

@@ -83,7 +83,7 @@ expect 1 'No such space|no such space' $pmpt walk "$pool" none
 expect 0 'recovery' $pmpt info "$pool"
 json '.[0] | .live == false and .recovery.undone == 0 and .lanes >= 1' $pmpt info --json "$pool"
 expect 0 '^  free ' $pmpt stat "$pool"
-json '.[0] | .frames == .frames_reserved + .frames_table + .frames_data + .frames_free' \
+json '.[0] | .frames == .frames_reserved + .frames_table + .frames_data + .frames_free + .frames_held' \
 	$pmpt stat --json "$pool"
 expect 0 "^created space 'one'$" $pmpt space create "$pool" one
 expect 1 'exists' $pmpt space create "$pool" one
@@ -463,8 +463,8 @@ expect 0 "space 'child' at 0x1000, level 1, entry 0x[0-9a-f]{16}  rw--$" $pmpt r
 expect 0 "space 'base' at 0x10002000, .*  rw--  copy-on-write" $pmpt rmap "$data" "$(pfn base 0x10002000)"
 json '.[0] | .state == "external" and (.owners | length) == 4' $pmpt rmap --ext --json "$data" 7
 json '.[0] | .owners == []' $pmpt rmap --ext --json "$data" 8
-json '.[0] == {"pfn": 0, "state": "reserved", "owners": []}' $pmpt rmap --json "$data" 0
-json '.[0] == {"pfn": 8000, "state": "free", "owners": []}' $pmpt rmap --json "$data" 8000
+json '.[0] == {"pfn": 0, "state": "reserved", "count": 0, "wx": "none", "aliased": false, "owners": []}' $pmpt rmap --json "$data" 0
+json '.[0] == {"pfn": 8000, "state": "free", "count": 0, "wx": "none", "aliased": false, "owners": []}' $pmpt rmap --json "$data" 8000
 expect 0 '^frame 0x1f40: free, no page has it$' $pmpt rmap "$data" 8000
 expect 1 'outside the pool' $pmpt rmap "$data" 0x100000
 expect 1 'outside the pool' $pmpt rmap "$data" 0xffffffffffffffff
@@ -493,7 +493,7 @@ expect 2 'ls, create, rm, map or unmap' $pmpt segment list "$data"
 expect 0 '' $pmpt write "$data" base 0x40201000 "$dir/in"
 expect 0 'child' $pmpt read --hex "$data" child 0x80201000 5
 expect 1 'not writable.*at level 2' $pmpt write "$data" child 0x80201000 "$dir/in"
-expect 0 '^frame .*: data, in 3 places$' $pmpt rmap "$data" "$(pfn base 0x40201000)"
+expect 0 '^frame .*: data, in 3 places; count 1$' $pmpt rmap "$data" "$(pfn base 0x40201000)"
 expect 0 "space 'child' at 0x80201000, .*  r---  through segment 'mail'$" $pmpt rmap "$data" "$(pfn base 0x40201000)"
 expect 0 "segment 'mail' at offset 0x201000, level 1" $pmpt rmap "$data" "$(pfn base 0x40201000)"
 expect 0 ' segment$' $pmpt walk "$data" child

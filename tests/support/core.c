@@ -88,3 +88,10 @@ struct pmpt_stats core_stats(const struct core *c)
 	assert_int_equal(pmpt_stats(c->pool, &s), 0);
 	return s;
 }
+
+uint64_t core_free_frames(const struct core *c)
+{
+	struct pmpt_stats s = core_stats(c);
+
+	return s.frames_free + s.frames_held;
+}

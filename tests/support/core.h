@@ -22,5 +22,6 @@ void core_reopen(struct core *c, bool checkpoint);
 /* The verifier finds nothing (on a copy: what the next open would see). */
 void core_verify(struct core *c);
 struct pmpt_stats core_stats(const struct core *c);
+uint64_t core_free_frames(const struct core *c); /* those that are still held, too */
 
 #endif

@@ -201,10 +201,10 @@ static void test_unmap_shared(void **state)
 		for (unsigned i = 0; i < 4; i++)
 			ok(pmpt_map(NULL, c.space, at + i * P2M, 512, 1024, RWE));
 		ok(pmpt_space_fork(c.space, "child", 0, &child));
-		free = core_stats(&c).frames_free;
+		free = core_free_frames(&c);
 		lines = core_stats(&c).log_lines;
 		ok(pmpt_unmap(NULL, child, 0, (uint64_t)1 << 47));
-		assert_int_equal(core_stats(&c).frames_free, free);
+		assert_int_equal(core_free_frames(&c), free);
 		assert_true(core_stats(&c).log_lines - lines <= 2);
 		assert_int_equal(frame_at(c.space, at + 3 * P2M), 1024);
 		assert_int_equal(frame_at(child, at + 3 * P2M), 0);
@@ -244,7 +244,7 @@ static void fill(pmpt_space *space, unsigned salt)
 static void order_run(unsigned order)
 {
 	static const char *const name[4] = { "a", "b", "c", "d" };
-	uint64_t free = core_stats(&c).frames_free;
+	uint64_t free = core_free_frames(&c);
 	unsigned left[4] = { 0, 1, 2, 3 };
 	pmpt_space *s[4];
 
@@ -269,7 +269,7 @@ static void order_run(unsigned order)
 		core_verify(&c);
 	}
 	ok(pmpt_checkpoint(c.pool));
-	assert_int_equal(core_stats(&c).frames_free, free);
+	assert_int_equal(core_free_frames(&c), free);
 }
 
 static void test_deletes_in_any_order(void **state)
@@ -407,7 +407,7 @@ static void test_being_deleted(void **state)
 	(void)state;
 	ok(pmpt_map(NULL, c.space, 0, 4, PMPT_PFN_ALLOC, RW));
 	ok(pmpt_checkpoint(c.pool));
-	free = core_stats(&c).frames_free;
+	free = core_free_frames(&c);
 	ok(pmpt_space_fork(c.space, "doomed", 0, &doomed));
 	ok(pmpt_map(NULL, doomed, P1G, 4, PMPT_PFN_ALLOC, RW));
 	fails(pmpt_space_delete(c.pool, "doomed"), PMPT_E_BUSY);
@@ -422,9 +422,9 @@ static void test_being_deleted(void **state)
 	pmpt_space_close(fork);
 	ok(pmpt_space_delete(c.pool, "doomed")); /* and the rest of the first one goes */
 	ok(frames_reclaim(&c.pool->frames, true));
-	assert_int_equal(core_stats(&c).frames_free, free);
+	assert_int_equal(core_free_frames(&c), free);
 	core_reopen(&c, true);
-	assert_int_equal(core_stats(&c).frames_free, free);
+	assert_int_equal(core_free_frames(&c), free);
 }
 
 /* What a transaction in a relative keeps back goes with the next call that makes a space. */

@@ -117,6 +117,37 @@ static void test_grow(void **state)
 	assert_int_equal(stats().extents, 3);
 }
 
+/* What pmpt_frame_info says of every frame adds up to pmpt_stats. */
+static void frames_told(pmpt_space *space)
+{
+	uint64_t n[4] = { 0 }, frames = 0, pages = stats().pool_bytes / P4K;
+	struct pmpt_frame_info info;
+	struct pmpt_mapping m;
+
+	for (uint64_t pfn = 0; pfn < pages; pfn++) {
+		int rc = pmpt_frame_info(pool, pfn, &info);
+
+		if (rc == PMPT_E_FRAME)
+			continue;
+		ok(rc);
+		frames++;
+		n[info.kind]++;
+	}
+	assert_int_equal(frames, stats().frames);
+	assert_int_equal(n[PMPT_FRAME_FREE], stats().frames_free + stats().frames_held);
+	assert_int_equal(n[PMPT_FRAME_RESERVED], stats().frames_reserved);
+	assert_int_equal(n[PMPT_FRAME_TABLE], stats().frames_table);
+	assert_int_equal(n[PMPT_FRAME_DATA], stats().frames_data);
+	ok(pmpt_query(space, 0, &m));
+	ok(pmpt_frame_info(pool, m.pfn, &info));
+	assert_int_equal(info.kind, PMPT_FRAME_DATA);
+	assert_int_equal(info.count, 1);
+	assert_int_equal(info.wx, 0);
+	assert_false(info.aliased);
+	fails(pmpt_frame_info(pool, UINT64_MAX, &info), PMPT_E_FRAME);
+	fails(pmpt_frame_info(pool, UINT64_MAX >> 1, &info), PMPT_E_FRAME);
+}
+
 /* Frames run out in the middle of a transaction: it grows by itself; and when there is no more, the
  * call has no effect, and the transaction aborts whole. */
 static void test_out_of_frames(void **state)
@@ -141,6 +172,7 @@ static void test_out_of_frames(void **state)
 	ok(pmpt_checkpoint(pool));
 	before = stats();
 	assert_int_equal(before.frames_data, 1);
+	frames_told(s);
 	ok(pmpt_map(NULL, s, 2 * P1G, 1500, PMPT_PFN_ALLOC, PMPT_R)); /* they are free again */
 	ok(pmpt_unmap(NULL, s, 2 * P1G, 1500 * P4K));
 	pmpt_space_close(s);

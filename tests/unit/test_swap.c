@@ -138,6 +138,7 @@ static void out_and_in(void **state)
 {
 	uint64_t data;
 	unsigned long syncs = disk.syncs;
+	struct pmpt_space_info info;
 	struct pmpt_mapping m;
 
 	(void)state;
@@ -149,7 +150,13 @@ static void out_and_in(void **state)
 	assert_int_equal(used(), 20);
 	for (uint64_t i = 0; i < 20; i++)
 		expect(i, 2);
-	assert_int_equal(pmpt_query(c.space, 0, &m), PMPT_E_NOT_MAPPED);
+	assert_int_equal(pmpt_lookup(c.space, 0, &data), PMPT_E_NOT_MAPPED);
+	OK(pmpt_query(c.space, 0, &m));
+	assert_int_equal(m.flags, RW | PMPT_TAG(3) | PMPT_OUT);
+	assert_int_equal(m.pfn, 0);
+	OK(pmpt_space_info(c.space, &info));
+	assert_int_equal(info.out_bytes, 20 * P4K);
+	assert_int_equal(info.mapped_bytes, 0);
 	core_verify(&c);
 	assert_int_equal(out(0, 20), 0); /* they are */
 	core_reopen(&c, false);
@@ -835,6 +842,53 @@ static void forked_together(void **state)
 	core_verify(&c);
 }
 
+/* A fault that reads is no change of a space: no table is copied, and a snapshot may. */
+static void faulted_together(void **state)
+{
+	pmpt_space *t, *snap;
+	struct pmpt_mapping m;
+	uint64_t tables;
+	pmpt_tx *tx;
+
+	(void)state;
+	make(0, 10);
+	OK(pmpt_map(NULL, c.space, 20 * P4K, 4, PMPT_PFN_ALLOC, RW | PMPT_DEMAND));
+	OK(pmpt_space_fork(c.space, "t", 0, &t));
+	OK(pmpt_space_fork(c.space, "snap", PMPT_FORK_SNAPSHOT, &snap));
+	tables = core_stats(&c).frames_table;
+	assert_int_equal(out(0, 10), 10);
+	OK(pmpt_fault(NULL, t, P4K, PMPT_R, &m));
+	assert_int_equal(m.flags & ~(unsigned)PMPT_COW, RW | PMPT_TAG(3));
+	expect(1, 1);
+	OK(pmpt_fault(NULL, snap, 2 * P4K + 5, PMPT_R, &m));
+	assert_true(m.pfn && !(m.flags & PMPT_OUT));
+	expect(2, 1);
+	OK(pmpt_fault(NULL, snap, 20 * P4K, PMPT_R, &m));
+	assert_true(m.flags & PMPT_DEMAND);
+	assert_int_equal(pmpt_fault(NULL, snap, 3 * P4K, PMPT_W, &m), PMPT_E_SNAPSHOT);
+	assert_int_equal(pmpt_fault(NULL, snap, 20 * P4K, PMPT_W, &m), PMPT_E_SNAPSHOT);
+	assert_int_equal(core_stats(&c).frames_table, tables);
+	core_verify(&c);
+	/* in a transaction that goes on to change what it has brought in */
+	OK(pmpt_begin(c.pool, 0, &tx));
+	OK(pmpt_fault(tx, t, 4 * P4K, PMPT_R, NULL));
+	OK(pmpt_write(tx, t, 4 * P4K, "x", 1));
+	OK(pmpt_fault(tx, t, 5 * P4K, PMPT_R, NULL));
+	OK(pmpt_commit(tx, NULL));
+	core_verify(&c);
+	expect(4, 1);
+	expect(5, 2); /* the table is t's own by then */
+	expect_in(snap, 4 * P4K, 4, 1);
+	expect_in(t, 5 * P4K, 5, 1);
+	OK(pmpt_begin(c.pool, 0, &tx));
+	OK(pmpt_fault(tx, c.space, 6 * P4K, PMPT_R, NULL));
+	OK(pmpt_abort(tx));
+	expect(6, 2);
+	core_verify(&c);
+	pmpt_space_close(t);
+	pmpt_space_close(snap);
+}
+
 /* A copied table shares the slots; each side brings its own page in, and the slot stays for the other. */
 static void forked_apart(void **state)
 {
@@ -1281,6 +1335,7 @@ int main(void)
 		TEST(replay_refuses),
 		TEST(fuzzed),
 		TEST(forked_together),
+		TEST(faulted_together),
 		TEST(forked_apart),
 		TEST(forked_off),
 		TEST(changed_meanwhile),

@@ -431,13 +431,9 @@ static uint64_t frame_again(uint64_t *was)
 	ok(frames_reclaim(&c.pool->frames, true));
 	ok(pmpt_begin(c.pool, 0, &tx));
 	for (unsigned i = 0; i < 1536 && pfn != *was; i++) {
-		int rc = pmpt_frame_alloc(tx, 1, 1, &pfn);
-
-		if (rc) {
-			fails(rc, PMPT_E_NO_FRAMES);
-			assert_non_null(strstr(pmpt_errormsg(), "held by open read views"));
+		if (frames_free(&c.pool->frames) == 0)
 			break;
-		}
+		ok(pmpt_frame_alloc(tx, 1, 1, &pfn));
 	}
 	ok(pmpt_abort(tx));
 	return pfn;
@@ -480,6 +476,8 @@ static void test_frames_many(void **state)
 			ok(frames_reclaim(&c.pool->frames, true));
 	}
 	assert_in_range(c.pool->frames.n_held, 700, 710);
+	assert_in_range(core_stats(&c).frames_held, 700, 710);
+	assert_int_equal(core_stats(&c).frames_free + core_stats(&c).frames_held, free);
 	assert_in_range(atomic_load(&c.pool->mem.bytes) - atomic_load(&vs()->bytes), before,
 			before + (24 << 10));
 	pmpt_view_close(view);
@@ -487,6 +485,109 @@ static void test_frames_many(void **state)
 	ok(frames_reclaim(&c.pool->frames, true));
 	assert_int_equal(c.pool->frames.n_held, 0);
 	assert_int_equal(core_stats(&c).frames_free, free);
+	pmpt_view_close(view);
+}
+
+static void write_page(uint64_t va, uint64_t i)
+{
+	static uint64_t page[512];
+
+	page[0] = page[511] = i;
+	ok(pmpt_write(NULL, c.space, va, page, sizeof(page)));
+}
+
+static uint64_t page_in(const pmpt_view *v, uint64_t va)
+{
+	uint64_t word = 0;
+
+	ok(pmpt_read(v, c.space, va + 511 * 8, &word, sizeof(word)));
+	return word;
+}
+
+/* What comes to be and goes beside a view needs no more frames than without one. */
+static void test_beside_for_ever(void **state)
+{
+	uint64_t free;
+	const void *page;
+
+	(void)state;
+	write_page(3 * P1G, 1);
+	ok(pmpt_view_open(c.pool, &view));
+	ok(pmpt_page_ptr(view, c.space, 3 * P1G, &page));
+	free = core_free_frames(&c);
+	for (uint64_t i = 2; i < 20000; i++)
+		write_page(3 * P1G, i);
+	for (uint64_t i = 0; i < 4000; i++) { /* tables too */
+		ok(pmpt_map(NULL, c.space, 5 * P1G, 1, PMPT_PFN_ALLOC, PMPT_R | PMPT_W));
+		ok(pmpt_unmap(NULL, c.space, 5 * P1G, P4K));
+	}
+	assert_int_equal(page_in(view, 3 * P1G), 1);
+	ok(pmpt_view_check(view));
+	assert_int_equal(((const uint64_t *)page)[511], 1);
+	ok(frames_reclaim(&c.pool->frames, true));
+	assert_int_equal(c.pool->frames.n_held, 1); /* the page that it sees */
+	assert_int_equal(core_free_frames(&c), free);
+	pmpt_view_close(view);
+}
+
+/* Writers get frames that a view holds; it is stale before they do. */
+static void test_frames_wanted(void **state)
+{
+	uint64_t n = core_stats(&c).frames_free * 6 / 13;
+	pmpt_view *young, *same;
+
+	(void)state;
+	for (uint64_t i = 0; i < n; i++)
+		write_page(3 * P1G + i * P4K, i);
+	ok(pmpt_view_open(c.pool, &view));
+	ok(pmpt_view_open(c.pool, &same));
+	for (uint64_t i = 0; i < n / 4; i++)
+		write_page(3 * P1G + i * P4K, n + i);
+	ok(pmpt_view_open(c.pool, &young));
+	ok(pmpt_view_check(view));
+	for (uint64_t i = 0; i < n; i++)
+		write_page(3 * P1G + i * P4K, 2 * n + i);
+	fails(pmpt_view_check(view), PMPT_E_VIEW_STALE);
+	fails(pmpt_view_check(same), PMPT_E_VIEW_STALE);
+	ok(pmpt_view_check(young)); /* two old pages of each fit in, three do not */
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(page_in(young, 3 * P1G + i * P4K), i < n / 4 ? n + i : i);
+	ok(pmpt_map(NULL, c.space, 9 * P1G, n / 2, PMPT_PFN_ALLOC, PMPT_R));
+	fails(pmpt_view_check(young), PMPT_E_VIEW_STALE);
+	assert_non_null(strstr(pmpt_errormsg(), "no other frames"));
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(page_in(NULL, 3 * P1G + i * P4K), 2 * n + i);
+	pmpt_view_close(young);
+	pmpt_view_close(same);
+	pmpt_view_close(view);
+}
+
+/* Views that open and close beside one that stays: what they alone saw comes back. */
+static void test_frames_overlap(void **state)
+{
+	pmpt_view *other[3];
+
+	(void)state;
+	write_page(3 * P1G, 0);
+	ok(pmpt_view_open(c.pool, &view));
+	for (uint64_t i = 0; i < 3; i++) {
+		write_page(3 * P1G, 1 + i);
+		ok(pmpt_view_open(c.pool, &other[i]));
+	}
+	write_page(3 * P1G, 4);
+	write_page(3 * P1G, 5);
+	ok(frames_reclaim(&c.pool->frames, true));
+	assert_int_equal(c.pool->frames.n_held, 4);
+	for (uint64_t i = 0; i < 3; i++) {
+		uint64_t k = (i + 1) % 3;
+
+		assert_int_equal(page_in(other[k], 3 * P1G), 1 + k);
+		pmpt_view_close(other[k]);
+		ok(frames_reclaim(&c.pool->frames, true));
+		assert_int_equal(c.pool->frames.n_held, 3 - i);
+	}
+	assert_int_equal(c.pool->frames.n_held, 1);
+	assert_int_equal(page_in(view, 3 * P1G), 0);
 	pmpt_view_close(view);
 }
 
@@ -617,12 +718,27 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_same_for_ever), T(test_two_views),   T(test_walk),
-		T(test_upper_entries), T(test_spaces),      T(test_forks),
-		T(test_data),          T(test_bulk_commit), T(test_bulk_abort),
-		T(test_bulk_handles),  T(test_frames_held), T(test_frames_many),
-		T(test_frames_rule),   T(test_save_rule),   T(test_close_pool),
-		T(test_two_pools),     T(test_fork),        T(test_io),
+		T(test_same_for_ever),
+		T(test_two_views),
+		T(test_walk),
+		T(test_upper_entries),
+		T(test_spaces),
+		T(test_forks),
+		T(test_data),
+		T(test_bulk_commit),
+		T(test_bulk_abort),
+		T(test_bulk_handles),
+		T(test_frames_held),
+		T(test_frames_many),
+		T(test_beside_for_ever),
+		T(test_frames_wanted),
+		T(test_frames_overlap),
+		T(test_frames_rule),
+		T(test_save_rule),
+		T(test_close_pool),
+		T(test_two_pools),
+		T(test_fork),
+		T(test_io),
 		T(test_costs),
 	};
 
