@@ -421,7 +421,9 @@ enum pmpt_map_flags {
  *
  * pfn: first frame (4 KiB units); the run is contiguous; or PMPT_PFN_ALLOC.  Without PMPT_EXT the
  * frames are the pool's, from pmpt_frame_alloc() of this transaction or mapped already somewhere
- * (then shared: the count goes up).
+ * (then shared: the count goes up).  A frame that had one mapping, or several like this, is stored to
+ * in place by all of them that may write: a fork or a snapshot that shares such a page sees that, too.
+ * One that a fork shares is copied by who writes it first, by this mapping as well.
  * flags: pmpt_prot | pmpt_map_flags | tags.
  *
  * Returns 0; PMPT_E_MAPPED, _ADDRESS, _FRAME, _NO_FRAMES, _CONFLICT, _TX_TOO_LARGE, _TX_STATE,
@@ -436,7 +438,8 @@ PMPT_API int pmpt_map(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t n_pa
 PMPT_API int pmpt_unmap(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes);
 
 /* Set the permissions of all pages in [va, va + len_bytes); every page must be mapped.  Huge pages
- * split where needed.
+ * split where needed.  A page that could not be written, and whose frame has another mapping, by number
+ * or in a fork, is copied by who writes it first.
  * prot: PMPT_R | ...
  * Returns as unmap; PMPT_E_NOT_MAPPED; -EINVAL prot. */
 PMPT_API int pmpt_protect(pmpt_tx *tx, pmpt_space *space, uint64_t va, uint64_t len_bytes,
@@ -763,6 +766,8 @@ PMPT_API int pmpt_view_user_get(const pmpt_view *view, const pmpt_space *space, 
  * word that changes.  Where they do not fit, the oldest view becomes stale.
  * Frames that views keep from being used again are not counted: when a transaction finds no other, and
  * the pool cannot grow, the oldest view that keeps any becomes stale, and so on until there are enough.
+ * UINT64_MAX: no view becomes stale but for want of memory, and writers get PMPT_E_NO_FRAMES there: for who
+ * believes pointers of pmpt_page_ptr() as they are.
  * Returns 0; PMPT_E_FORKED. */
 PMPT_API int pmpt_view_limit(pmpt_pool *pool, uint64_t bytes);
 
@@ -773,14 +778,15 @@ PMPT_API int pmpt_view_limit(pmpt_pool *pool, uint64_t bytes);
  * progress: may be NULL: called with 0..1000; it may change the pool, and the copy does not show it.
  * Pages of the caller's that are overwritten in place meanwhile are copied as they are found.  The
  * copy has the size of the pool's file and blocks where that has them; free frames are zeros in it.
+ * Where the pool has a swap file the copy has one of its own, `path`.swap, and refers to it there.
  * It can be opened as soon as the pool itself is not open in the same process.
  *
  * Returns 0; -EEXIST; -ENOSPC; PMPT_E_BUSY (a bulk transaction is open); PMPT_E_VIEW_STALE (too much
  * was changed meanwhile for pmpt_view_limit()); PMPT_E_MEDIUM (the pool is not one regular file);
- * PMPT_E_SWAP (the pool has a swap file, which the copy would share: turn it off before);
- * PMPT_E_FORKED; -ENOMEM; other negated errnos.  On error nothing is left behind.
+ * PMPT_E_SWAP (the swap file is lost, or was turned on or off meanwhile); PMPT_E_SLOT (a page in it is
+ * damaged); PMPT_E_FORKED; -ENOMEM; other negated errnos.  On error nothing is left behind.
  * Durability: on 0 the copy is durable, its name too.
- * Crash: before that, there may be a file `path`.XXXXXX, which may be deleted. */
+ * Crash: before that, there may be files `path`.XXXXXX and `path`.swap, which may be deleted. */
 PMPT_API int pmpt_backup(pmpt_pool *pool, const char *path,
 			 void (*progress)(void *ctx, unsigned permille), void *ctx);
 

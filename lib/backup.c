@@ -4,7 +4,8 @@
  *
  * ORDER	growth held off (S1) -> view -> what lies outside of extents: libpmemobj's own, which
  *		growth alone changes -> growth goes on -> blocks of the extents -> their frames, as the
- *		view sees them -> the superblock's words -> fsync -> the name, then its directory.
+ *		view sees them -> slots of the swap file, to one beside the copy, which is durable then
+ *		-> the superblock's words -> fsync -> the name, then its directory.
  *		Until then the copy has another name, and goes when anything fails.
  * FORMAT of the copy: the pool's, as recovery would leave it: checkpoint_lsn = lsn_limit - 1 as it
  *		was, a higher lsn_limit, bulk_from 0.  No log: lines of zeros are no lines.
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backup_swap.h"
 #include "error.h"
 #include "obj_file.h"
 #include "pool_obj.h"
@@ -38,6 +40,7 @@ struct backup {
 	uint64_t *batch;     /* frames from `first` on, waiting to be written; one more */
 	uint64_t first;
 	unsigned n;
+	struct backup_swap swap;
 	void (*progress)(void *ctx, unsigned permille);
 	void *ctx;
 	unsigned told;
@@ -210,10 +213,15 @@ static int begin_copy(struct backup *b)
 	struct pmpt_pool *pool = b->pool;
 	int rc;
 
+	pthread_mutex_lock(&pool->swap.clock); /* nobody turns it on or off */
 	pthread_mutex_lock(&pool->grow);
-	rc = extents_load(&b->extents, pool->rg, &pool->mem, word_load(&pool->sb->n_extents));
+	rc = backup_swap_begin(&b->swap, pool, b->path);
+	if (!rc)
+		rc = extents_load(&b->extents, pool->rg, &pool->mem,
+				  word_load(&pool->sb->n_extents));
 	if (!rc)
 		rc = pmpt_view_open(pool, &b->view);
+	pthread_mutex_unlock(&pool->swap.clock);
 	if (!rc && b->view->ranges)
 		rc = error_set(PMPT_E_BUSY, "a bulk transaction is open");
 	if (!rc)
@@ -276,6 +284,21 @@ static int file_name(struct backup *b)
 	return obj_name_sync(b->path);
 }
 
+/* The file of its own, and what the copy says of it. */
+static int swap_copy(struct backup *b)
+{
+	struct swap_area_head head;
+	int rc = backup_swap_copy(&b->swap, b->view);
+
+	if (!rc && b->swap.area.off) {
+		backup_swap_head(&b->swap, &head);
+		rc = put_bytes(b, b->swap.area.off, &head, sizeof(head));
+	}
+	if (!rc)
+		rc = backup_swap_still(&b->swap);
+	return rc ? rc : view_stale(b->view);
+}
+
 static int copy(struct backup *b)
 {
 	int rc = file_make(b);
@@ -287,6 +310,8 @@ static int copy(struct backup *b)
 	if (!rc)
 		rc = extents_copy(b);
 	if (!rc)
+		rc = swap_copy(b);
+	if (!rc)
 		rc = log_end(b);
 	return rc ? rc : file_name(b);
 }
@@ -294,17 +319,15 @@ static int copy(struct backup *b)
 int pmpt_backup(pmpt_pool *pool, const char *path, void (*progress)(void *ctx, unsigned permille),
 		void *ctx)
 {
-	struct backup b = {
-		.pool = pool, .path = path, .progress = progress, .ctx = ctx, .fd = -1
-	};
+	struct backup b = { .pool = pool,
+			    .path = path,
+			    .progress = progress,
+			    .ctx = ctx,
+			    .fd = -1,
+			    .swap.file.fd = -1 };
 	size_t bytes = (BATCH + 1) * FRAME_BYTES;
 	int rc = pool_ours(pool);
 
-	if (!rc && pool->swap.area.off)
-		rc = error_set(
-			PMPT_E_SWAP,
-			"the pool has the swap file %s: what is in it would not be in a copy",
-			pool->swap.path);
 	if (rc)
 		return rc;
 	b.obj = pool->ctx_bytes ? pool->ctx : NULL;
@@ -314,6 +337,7 @@ int pmpt_backup(pmpt_pool *pool, const char *path, void (*progress)(void *ctx, u
 	b.batch = mem_alloc(&pool->mem, bytes);
 	rc = b.batch ? copy(&b) : error_set(-ENOMEM, "no memory for a copy");
 	pmpt_view_close(b.view);
+	backup_swap_end(&b.swap, !rc);
 	extents_free(&b.extents, &pool->mem);
 	mem_free(&pool->mem, b.batch, bytes);
 	if (b.temp[0])

@@ -5,7 +5,8 @@
  *		-> lane with room [W9] -> descriptor locks, ascending -> deltas to absolute words
  *		[W3, F5] -> wal_commit (commit point) -> unlock descriptors -> freed frames wait
  *		[F2] -> unlock tables [W7]
- * ORDER (bulk)	spill: fresh tables -> F1 -> readers are told, grace period -> bulk_batch.
+ * ORDER (bulk)	spill: fresh tables -> F1 -> readers are told, grace period -> bulk_batch, but for what
+ *		unshares tables (plan.c).
  *		commit: the same with LAST and the counts; unlock after bulk_commit [W8]
  * What can fail comes before the lane; behind the descriptor locks only the medium can fail.
  */
@@ -94,13 +95,12 @@ static int descs_absolute(struct pmpt_tx *tx, bool *moved)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static void forget(struct pmpt_tx *tx)
+static void forget_fresh(struct pmpt_tx *tx)
 {
 	for (size_t i = 0; i < tx->n_fresh; i++)
 		mem_free(&tx->pool->mem, tx->fresh[i].shadow, FRAME_BYTES);
 	tx->n_fresh = 0;
 	tx->n_notes = 0;
-	wset_clear(&tx->words);
 	wset_clear(&tx->fresh_index);
 }
 
@@ -132,8 +132,11 @@ static void unlock(struct pmpt_tx *tx)
 /* What most transactions do not have. */
 static void end_rest(struct pmpt_tx *tx)
 {
-	forget(tx);
+	forget_fresh(tx);
+	wset_clear(&tx->words);
 	wset_clear(&tx->deltas);
+	wset_clear(&tx->originals);
+	tx->n_waiting = 0;
 	tx->n_reserved = 0;
 	tx->n_savepoints = 0;
 	tx->n_ranges = 0;
@@ -435,7 +438,8 @@ int bulk_spill(struct pmpt_tx *tx)
 		tx->own[tx->n_own++] = tx->fresh[i].pfn;
 	tx->spilled = true;
 	versions_reclaim(&tx->pool->wal.versions);
-	forget(tx);
+	plan_batched(tx);
+	forget_fresh(tx);
 	tx->changes++;
 	/* to be measured anew: the room is less, the deltas are still there */
 	tx->measured_lines = SIZE_MAX / 2;

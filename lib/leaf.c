@@ -9,14 +9,14 @@ uint64_t leaf_prot(uint64_t entry, unsigned prot)
 	       (prot & PMPT_X ? 0 : ENTRY_NX);
 }
 
-/* A frame of the leaf is mapped by another entry, too, and not by its number. */
+/* A frame of the leaf is mapped by another entry, too.  That one of ALIASED frames may be a fork's, and the
+ * alias long gone: in place only who has W writes those, and who maps them by their number. */
 static bool leaf_shared(struct pmpt_tx *tx, uint64_t entry, unsigned level)
 {
 	bool shared = false;
 
 	for (uint64_t i = 0; i < level_bytes(level) >> FRAME_SHIFT && !shared; i++)
-		shared = frame_refs(tx, entry_pfn(entry) + i) > 1 &&
-			 !frame_aliased(tx, entry_pfn(entry) + i);
+		shared = frame_refs(tx, entry_pfn(entry) + i) > 1;
 	return shared;
 }
 

@@ -108,8 +108,10 @@ static int given_count(struct pmpt_tx *tx, uint64_t pfn, uint64_t n, uint64_t *l
 		refs = frame_refs(tx, pfn) - 1;
 		if (!refs)
 			continue;
-		if (refs > 1 && !frame_aliased(tx, pfn))
+		if (refs > 1 && !frame_aliased(tx, pfn)) {
 			*leaf = entry_share(*leaf);
+			continue;
+		}
 		rc = pool_feature(tx->pool, SB_FEATURE_SPACES);
 		if (!rc)
 			rc = tx_count(tx, pfn, 1, DESC_DATA | DELTA_ALIASED, 0);

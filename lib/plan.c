@@ -35,7 +35,35 @@ static bool in_dropped_table(struct pmpt_tx *tx, uint64_t where)
 	       desc_count(word_load(desc)) + w->new == 0;
 }
 
-static int list_words(struct pmpt_tx *tx)
+/* Where a table is unshared, the original and the link that leads away from it stay as they are until the
+ * commit: its relatives are not kept out of anything, and are to see nothing of the transaction. */
+static bool word_waits(const struct pmpt_tx *tx, const struct wal_word *w)
+{
+	const pm_word *desc;
+
+	if (WHERE_CLASS(w->where) != WHERE_ENTRY)
+		return false;
+	if (tx->originals.n && wset_find(&tx->originals, WHERE_OFF(w->where) >> FRAME_SHIFT))
+		return true;
+	if ((w->old & (ENTRY_P | ENTRY_COW | ENTRY_EXT)) != (ENTRY_P | ENTRY_COW))
+		return false;
+	desc = frames_desc(&tx->pool->frames, entry_pfn(w->old));
+	return desc && desc_kind(word_load(desc)) == DESC_TABLE;
+}
+
+void plan_batched(struct pmpt_tx *tx)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < tx->words.n; i++) {
+		if (word_waits(tx, &tx->words.word[i]))
+			tx->words.word[n++] = tx->words.word[i];
+	}
+	wset_restart(&tx->words, n);
+	tx->n_waiting = n;
+}
+
+static int list_words(struct pmpt_tx *tx, bool batch)
 {
 	int rc = vec_reserve(&tx->pool->mem, &tx->list, &tx->room_list, tx->n_list + tx->words.n,
 			     sizeof(*tx->list));
@@ -43,7 +71,7 @@ static int list_words(struct pmpt_tx *tx)
 	for (size_t i = 0; i < tx->words.n && !rc; i++) {
 		const struct wal_word *w = &tx->words.word[i];
 
-		if (w->old == w->new)
+		if (w->old == w->new || (batch && word_waits(tx, w)))
 			continue;
 		if (tx->dropped && WHERE_CLASS(w->where) == WHERE_ENTRY &&
 		    in_dropped_table(tx, w->where))
@@ -329,7 +357,7 @@ int commit_plan(struct pmpt_tx *tx, bool deltas)
 	tx->list_freed = tx->list_used = 0;
 	rc = list_fresh(tx);
 	if (!rc)
-		rc = list_words(tx);
+		rc = list_words(tx, !deltas);
 	tx->list_desc = tx->n_list;
 	return rc || !deltas ? rc : list_deltas(tx);
 }

@@ -21,6 +21,7 @@ static struct pmpt_tx *tx_new(struct pmpt_pool *pool, unsigned slot)
 	wset_init(&tx->words, &pool->mem);
 	wset_init(&tx->deltas, &pool->mem);
 	wset_init(&tx->fresh_index, &pool->mem);
+	wset_init(&tx->originals, &pool->mem);
 	return tx;
 }
 

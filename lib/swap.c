@@ -220,8 +220,7 @@ static int record_free(struct pmpt_pool *pool, const struct swap_area *area)
 	return rc ? rc : wal_checkpoint_to(&pool->wal, atomic_load(&pool->wal.next) - 1);
 }
 
-/* The file's path does not depend on where the process stands. */
-static int path_set(char out[PMPT_SWAP_PATH_MAX + 1], const char *path)
+int swap_path_set(char out[PMPT_SWAP_PATH_MAX + 1], const char *path, const char *suffix)
 {
 	char here[PMPT_SWAP_PATH_MAX + 1] = "";
 	int n;
@@ -230,7 +229,7 @@ static int path_set(char out[PMPT_SWAP_PATH_MAX + 1], const char *path)
 		return error_set(-EINVAL, "a path of the swap file is expected");
 	if (*path != '/' && !getcwd(here, sizeof(here)))
 		return error_sys(path, "getcwd");
-	n = snprintf(out, PMPT_SWAP_PATH_MAX + 1, "%s%s%s", here, *here ? "/" : "", path);
+	n = snprintf(out, PMPT_SWAP_PATH_MAX + 1, "%s%s%s%s", here, *here ? "/" : "", path, suffix);
 	return n < 0 || (size_t)n > PMPT_SWAP_PATH_MAX
 		       ? error_set(-ENAMETOOLONG, "the swap file's path is longer than %u bytes",
 				   PMPT_SWAP_PATH_MAX)
@@ -282,7 +281,7 @@ int pmpt_swap_on(pmpt_pool *pool, const char *path, uint64_t bytes)
 			       "swap of %lu bytes: a multiple of %lu up to 1 TiB is expected",
 			       bytes, FRAME_BYTES);
 	if (!rc)
-		rc = path_set(head.path, path);
+		rc = swap_path_set(head.path, path, "");
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&pool->swap.clock);

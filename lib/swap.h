@@ -126,6 +126,8 @@ bool swap_may_out(struct pmpt_pool *pool, uint64_t entry);
 /* The table of level 1 over the first address at or above *va that has one, which goes there; NULL:
  * none below end.  In a reader section. */
 const pm_word *swap_table(const struct pmpt_space *space, uint64_t *va, uint64_t end);
+/* A swap file's path, which does not depend on where the process stands.  0; -EINVAL, -ENAMETOOLONG. */
+int swap_path_set(char out[PMPT_SWAP_PATH_MAX + 1], const char *path, const char *suffix);
 int swap_usable(struct pmpt_pool *pool); /* pages can go out: 0; PMPT_E_SWAP.  clock is held */
 
 /* swap_evict.c: a transaction of this thread needs n frames and there are none: move others' pages

@@ -20,6 +20,7 @@ struct in_room {
 	_Alignas(LINE_BYTES) char page[SWAP_BATCH][FRAME_BYTES];
 	struct swap_slot head[SWAP_BATCH];
 	uint32_t generation[SWAP_BATCH];
+	unsigned n; /* of the last batch: pages */
 };
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -114,7 +115,6 @@ struct in_args {
 	struct pmpt_space *space;
 	uint64_t va, end;
 	struct in_room *room;
-	unsigned *n; /* out, of the batch: pages */
 };
 
 static int page_call(struct pmpt_tx *tx, const void *args)
@@ -210,23 +210,21 @@ static int batch_call(struct pmpt_tx *tx, const void *args)
 			rc = run_in(tx, a->room, &p, &entry[i], run);
 		done += run;
 	}
-	*a->n = done;
+	a->room->n = done;
 	return rc;
 }
 
 /* One transaction: pages from *va on, at most SWAP_BATCH.  *n: out, planned. */
 static int in_batch(struct pmpt_tx *tx, struct in_args *a, uint64_t *n)
 {
-	unsigned batch = 0;
 	int rc;
 
 	*n = 0;
 	if (!next_out(a->space, &a->va, a->end))
 		return 0;
-	a->n = &batch;
 	rc = a->room ? tx_run(tx->pool, tx, batch_call, a) : -ENOMEM;
 	if (!rc || rc == PMPT_E_CONFLICT) {
-		*n = rc ? 0 : batch;
+		*n = rc ? 0 : a->room->n;
 		return rc;
 	}
 	for (; *n < SWAP_BATCH && next_out(a->space, &a->va, a->end); a->va += FRAME_BYTES) {

@@ -163,6 +163,10 @@ static int out_call(struct pmpt_tx *tx, const void *args)
 	    !swap_may_out(tx->pool, page->entry) ||
 	    memcmp(region_at(tx->pool->rg, pfn << FRAME_SHIFT), a->copy, FRAME_BYTES) != 0)
 		return CHANGED;
+	/* nor may another map the frame by its number before the commit: the two would part */
+	rc = tx_state(tx, pfn, DESC_DATA, 1, frame_state(tx, pfn));
+	if (rc)
+		return rc;
 	rc = table_set(tx, &p,
 		       (page->entry & ~(ENTRY_P | ENTRY_AD | ENTRY_PFN)) |
 			       (uint64_t)KIND_SWAP << ENTRY_KIND_SHIFT | page->slot << FRAME_SHIFT);

@@ -203,6 +203,8 @@ int table_copy(struct pmpt_tx *tx, uint64_t pfn, unsigned level, uint64_t *copy)
 	if (!rc)
 		rc = tx_set_entries(tx, *copy, 0, FRAME_WORDS, shared);
 	if (!rc)
+		rc = tx_copied(tx, pfn);
+	if (!rc)
 		rc = tx_set_entries(tx, pfn, 0, FRAME_WORDS, shared);
 	return rc ? rc : entries_count(tx, entry, FRAME_WORDS, level, 1);
 }

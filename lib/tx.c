@@ -155,7 +155,8 @@ static int call(struct pmpt_tx *tx, tx_fn *fn, const void *args)
 		rc = room_check(tx);
 	if (rc)
 		rollback(tx, &tx->mark);
-	if (!rc && tx->bulk && tx->words.n + tx->n_fresh * FRAME_WORDS >= SPILL_WORDS) {
+	if (!rc && tx->bulk &&
+	    tx->words.n - tx->n_waiting + tx->n_fresh * FRAME_WORDS >= SPILL_WORDS) {
 		rc = bulk_spill(tx);
 		if (rc)
 			/* nothing went home: the batch is the last thing that can fail */
@@ -226,20 +227,21 @@ int tx_entered(struct pmpt_tx *tx, const struct pmpt_space *space)
 	return error_set(PMPT_E_CONFLICT, "space '%s' is being forked", space->name);
 }
 
-int tx_enter_more(struct pmpt_tx *tx, struct pmpt_space *space)
+int tx_enter(struct pmpt_tx *tx, const struct pmpt_space *space)
 {
 	for (unsigned i = 0; i < TX_IN; i++) {
-		struct pmpt_space *in = atomic_load_explicit(&tx->in[i], memory_order_relaxed);
+		const struct space_record *in =
+			atomic_load_explicit(&tx->in[i], memory_order_relaxed);
 
-		if (in == space)
+		if (in == space->record)
 			return i ? tx_entered(tx, space) : 0;
 		if (in)
 			continue;
 		if (i == 0) {
-			atomic_store_explicit(&tx->in[0], space, memory_order_release);
+			atomic_store_explicit(&tx->in[0], space->record, memory_order_release);
 			return 0;
 		}
-		(void)atomic_exchange(&tx->in[i], space);
+		(void)atomic_exchange(&tx->in[i], space->record);
 		return tx_entered(tx, space);
 	}
 	(void)atomic_exchange(&tx->in_any, true);
@@ -252,7 +254,7 @@ bool tx_is_in(const struct pmpt_tx *tx, const struct pmpt_space *space)
 
 	for (unsigned i = 0; i < TX_IN; i++)
 		in |= atomic_load_explicit(&((struct pmpt_tx *)tx)->in[i], memory_order_acquire) ==
-		      space;
+		      space->record;
 	return in && tx_is_open(tx);
 }
 
@@ -480,6 +482,12 @@ int tx_range(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t
 	return rc;
 }
 
+int tx_copied(struct pmpt_tx *tx, uint64_t pfn)
+{
+	return !tx->bulk || wset_find(&tx->originals, pfn) ? 0
+							   : wset_add(&tx->originals, pfn, 0, 0);
+}
+
 void tx_free(struct pmpt_tx *tx)
 {
 	struct mem *mem = &tx->pool->mem;
@@ -487,6 +495,7 @@ void tx_free(struct pmpt_tx *tx)
 	wset_fini(&tx->words);
 	wset_fini(&tx->deltas);
 	wset_fini(&tx->fresh_index);
+	wset_fini(&tx->originals);
 	mem_free(mem, tx->fresh, tx->room_fresh * sizeof(*tx->fresh));
 	mem_free(mem, tx->reserved, tx->room_reserved * sizeof(*tx->reserved));
 	mem_free(mem, tx->note, tx->room_notes * sizeof(*tx->note));

@@ -97,14 +97,16 @@ struct pmpt_tx {
 	bool marked;                  /* mark is not all zero */
 	bool unfenced;                /* this port has flushed or streamed since its last fence */
 	_Atomic(const void *) thread; /* that began it */
-	/* Spaces in which it plans, for who forks one of them; more than fit: any */
-	_Atomic(struct pmpt_space *) in[TX_IN];
+	/* Records of the spaces in which it plans, for who forks one of them, by whatever handle; more
+	 * than fit: any */
+	_Atomic(const struct space_record *) in[TX_IN];
 	_Atomic bool in_any;
 	struct pm pm;
 	struct wset words; /* old: as home, without A and D */
 	/* by descriptor; old: see DELTA_KIND; new: delta, two's complement */
 	struct wset deltas;
 	struct wset fresh_index; /* PFN -> index in fresh */
+	struct wset originals;   /* bulk: PFNs of tables that it has copied: see plan.c */
 	struct fresh *fresh;
 	struct frame_run *reserved;
 	struct note *note;
@@ -127,6 +129,7 @@ struct pmpt_tx {
 	struct wal_word *list;
 	size_t n_list, room_list, list_desc;
 	size_t list_freed, list_used; /* of its descriptors: counted down, and up from 0 */
+	size_t n_waiting;             /* bulk: its first words, which a batch has left */
 	/* when list was last measured against the room */
 	uint64_t changes, measured_changes, measured_lines;
 	_Atomic uint64_t commits;
@@ -168,13 +171,7 @@ int tx_own(struct pmpt_tx *tx, uint64_t pfn); /* 0; PMPT_E_CONFLICT; -ENOMEM */
  * barrier that who forks has on his side, too; of further spaces it may own the table already, so there
  * the first call has one, and asks.
  * 0; PMPT_E_CONFLICT. */
-int tx_enter_more(struct pmpt_tx *tx, struct pmpt_space *space);
-static inline int tx_enter(struct pmpt_tx *tx, struct pmpt_space *space)
-{
-	if (__builtin_expect(atomic_load_explicit(&tx->in[0], memory_order_relaxed) == space, 1))
-		return 0;
-	return tx_enter_more(tx, space);
-}
+int tx_enter(struct pmpt_tx *tx, const struct pmpt_space *space);
 int tx_entered(struct pmpt_tx *tx, const struct pmpt_space *space); /* is it being forked? */
 bool tx_is_mine(const struct pmpt_tx *tx);                          /* this thread has begun it */
 /* Does an open transaction plan in the space? */
@@ -230,9 +227,14 @@ int tx_cut(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, unsigned l
 int tx_range(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t end);
 int tx_check(const struct pmpt_tx *tx); /* 0; PMPT_E_TX_STATE; PMPT_E_FORKED; PMPT_E_READ_ONLY */
 void tx_free(struct pmpt_tx *tx);       /* an idle slot's memory */
+/* It has copied a table that others link, too. */
+int tx_copied(struct pmpt_tx *tx, uint64_t pfn);
 
 /* plan.c */
-int commit_plan(struct pmpt_tx *tx, bool deltas); /* fill list */
+/* Fill the list; deltas: else but what waits, as a batch. */
+int commit_plan(struct pmpt_tx *tx, bool deltas);
+void plan_batched(
+	struct pmpt_tx *tx); /* a batch is at home: the words that it has left stay planned */
 void list_count(struct pmpt_tx *tx);          /* list_freed and list_used, of the list as it is */
 size_t commit_room(const struct pmpt_tx *tx); /* lines that the log has for it */
 /* The content of a fresh table goes by the log: its frame holds zeros and it is small. */

@@ -256,9 +256,14 @@ static void forget_all(struct versions *vs)
 	tables_free(vs, list);
 }
 
+struct pmpt_view *versions_spare(struct versions *vs)
+{
+	return vs->n_spare ? vs->spare[--vs->n_spare] : NULL;
+}
+
 void versions_remove(struct versions *vs, struct pmpt_view *view)
 {
-	bool last;
+	bool last, kept;
 
 	pthread_mutex_lock(&vs->list_lock);
 	if (atomic_load(&view->stale)) {
@@ -273,7 +278,12 @@ void versions_remove(struct versions *vs, struct pmpt_view *view)
 		atomic_fetch_sub(&vs->n_live, 1);
 	}
 	last = !vs->n_open && !vs->n_stale;
+	kept = vs->n_spare < VIEWS_SPARE;
+	if (kept)
+		vs->spare[vs->n_spare++] = view;
 	pthread_mutex_unlock(&vs->list_lock);
+	if (!kept)
+		mem_free(vs->mem, view, sizeof(*view));
 	if (last)
 		forget_all(vs);
 }
@@ -362,6 +372,16 @@ void versions_save(struct versions *vs, const struct wal_word *word, size_t n, u
 		forget_all(vs); /* the last view was closed meanwhile */
 }
 
+bool versions_limited(struct versions *vs)
+{
+	bool limited;
+
+	pthread_mutex_lock(&vs->table_lock);
+	limited = vs->limit != UINT64_MAX;
+	pthread_mutex_unlock(&vs->table_lock);
+	return limited;
+}
+
 void versions_limit(struct versions *vs, uint64_t bytes)
 {
 	pthread_mutex_lock(&vs->table_lock);
@@ -376,11 +396,17 @@ void versions_limit(struct versions *vs, uint64_t bytes)
 
 void versions_open(struct versions *vs, const struct region *rg, struct mem *mem)
 {
+	pthread_mutexattr_t short_waits;
+
 	vs->rg = rg;
 	vs->mem = mem;
 	vs->limit = PMPT_VIEW_BYTES;
 	pthread_mutex_init(&vs->table_lock, NULL);
-	pthread_mutex_init(&vs->list_lock, NULL);
+	/* who has it gives it back sooner than the kernel puts a thread to sleep */
+	pthread_mutexattr_init(&short_waits);
+	pthread_mutexattr_settype(&short_waits, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(&vs->list_lock, &short_waits);
+	pthread_mutexattr_destroy(&short_waits);
 }
 
 void versions_close(struct versions *vs)
@@ -389,6 +415,8 @@ void versions_close(struct versions *vs)
 	tables_free(vs, retired_take(vs));
 	mem_free(vs->mem, vs->open, vs->room_open * sizeof(*vs->open));
 	vs->open = NULL;
+	for (struct pmpt_view *view; (view = versions_spare(vs));)
+		mem_free(vs->mem, view, sizeof(*view));
 	pthread_mutex_destroy(&vs->table_lock);
 	pthread_mutex_destroy(&vs->list_lock);
 }

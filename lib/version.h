@@ -53,6 +53,8 @@ struct version_table {
 	struct version version[];
 };
 
+#define VIEWS_SPARE 16u
+
 struct versions {
 	_Atomic uint32_t n_live;               /* as n_open: committers look here, without a lock */
 	_Atomic(struct version_table *) table; /* RCU; NULL: no version at all */
@@ -64,10 +66,12 @@ struct versions {
 	struct version_table *retired;
 	_Atomic uint64_t bytes; /* of all tables */
 	uint64_t limit;
-	pthread_mutex_t list_lock; /* guards the three below */
+	pthread_mutex_t list_lock; /* guards those below */
 	struct pmpt_view **open;   /* not stale, ascending by LSN */
 	size_t n_open, room_open;
-	size_t n_stale; /* and not closed yet */
+	size_t n_stale;                       /* and not closed yet */
+	struct pmpt_view *spare[VIEWS_SPARE]; /* closed, for those that open */
+	size_t n_spare;
 };
 
 void versions_open(struct versions *vs, const struct region *rg, struct mem *mem);
@@ -122,6 +126,7 @@ void views_lsns_free(struct versions *vs, struct view_lsns *views);
 uint64_t views_first_in(const struct view_lsns *views, uint64_t from, uint64_t below);
 /* Most memory for versions, in bytes; applied at once. */
 void versions_limit(struct versions *vs, uint64_t bytes);
+bool versions_limited(struct versions *vs); /* views may become stale at all */
 /* Free the tables that were replaced.  The caller is in no reader section, or nothing is done; he
  * holds no lane. */
 void versions_reclaim(struct versions *vs);
@@ -134,7 +139,9 @@ static inline bool versions_retired(const struct versions *vs)
 
 /* Under the list lock: a view more, its LSN not below any other's.  0; -ENOMEM. */
 int versions_add(struct versions *vs, struct pmpt_view *view);
-/* A view closes, stale or not. */
+/* Under the list lock: memory of one that was closed; NULL: there is none. */
+struct pmpt_view *versions_spare(struct versions *vs);
+/* A view closes, stale or not; it is freed, or a spare. */
 void versions_remove(struct versions *vs, struct pmpt_view *view);
 
 #endif

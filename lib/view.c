@@ -58,11 +58,16 @@ int pmpt_view_open(pmpt_pool *pool, pmpt_view **out)
 
 	if (rc)
 		return rc;
-	view = mem_zalloc(&pool->mem, sizeof(*view));
-	if (!view)
-		return error_set(-ENOMEM, "no memory for a view");
-	view->pool = pool;
 	pthread_mutex_lock(&vs->list_lock);
+	view = versions_spare(vs);
+	if (!view) { /* not under the lock: the allocator has its own */
+		pthread_mutex_unlock(&vs->list_lock);
+		view = mem_alloc(&pool->mem, sizeof(*view));
+		if (!view)
+			return error_set(-ENOMEM, "no memory for a view");
+		pthread_mutex_lock(&vs->list_lock);
+	}
+	*view = (struct pmpt_view){ .pool = pool };
 	rc = versions_add(vs, view); /* S1 */
 	if (!rc) {
 		view_place(pool, view);
@@ -86,9 +91,8 @@ void pmpt_view_close(pmpt_view *view)
 	if (!view || forked(view->pool))
 		return;
 	pool = view->pool;
-	versions_remove(&pool->wal.versions, view);
 	bulk_ranges_drop(pool, view->ranges);
-	mem_free(&pool->mem, view, sizeof(*view));
+	versions_remove(&pool->wal.versions, view);
 }
 
 uint64_t pmpt_view_lsn(const pmpt_view *view) { return view->lsn; }

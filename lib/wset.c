@@ -56,15 +56,19 @@ void wset_fini(struct wset *set)
 	wset_init(set, set->mem);
 }
 
-void wset_clear(struct wset *set)
+void wset_restart(struct wset *set, size_t n)
 {
-	if (set->room > KEEP_WORDS) {
-		wset_fini(set);
-		return;
-	}
-	set->n = 0;
+	set->n = n;
 	set->slots = 0;
 	set->hashed = 0;
+}
+
+void wset_clear(struct wset *set)
+{
+	if (set->room > KEEP_WORDS)
+		wset_fini(set);
+	else
+		wset_restart(set, 0);
 }
 
 struct wal_word *wset_find(const struct wset *set, uint64_t where)

@@ -31,6 +31,8 @@ static inline void wset_push(struct wset *set, uint64_t where, uint64_t old, uin
 	set->max = !set->n || where > set->max ? where : set->max;
 	set->word[set->n++] = (struct wal_word){ where, old, new };
 }
+/* Its first n words stay, which the caller may have changed altogether. */
+void wset_restart(struct wset *set, size_t n);
 void wset_truncate(struct wset *set, size_t n); /* take back the words behind the first n */
 /* so that the next `more` adds cannot fail.  0 or -ENOMEM */
 int wset_reserve(struct wset *set, size_t more);

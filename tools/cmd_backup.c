@@ -45,8 +45,7 @@ const struct command command_backup = {
 	.text = "Recover POOL and copy it: FILE is a pool of its own, the state of one moment, and not\n"
 		"there before it is whole and durable.  A pool that another process has open cannot be\n"
 		"copied from here: that process does it by itself, while it goes on, with\n"
-		"pmpt_backup(3).  Nor is one with a swap file: the file is the pool's alone; 'swap off'\n"
-		"first.\n",
+		"pmpt_backup(3).  The copy of a pool with a swap file has its own, FILE.swap.\n",
 	.example = "pmpt backup /dev/shm/pool /backup/monday.pool",
 	.run = run_backup,
 };

@@ -329,6 +329,31 @@ static void swap_fork_run(void *pm)
 }
 SWAP(swap_fork, "a fork shares pages that are out, and parts with them", .setup = swap_fork_setup)
 
+/* Reads that fault: in place, in the table that a fork and a snapshot share. */
+static void swap_fault_setup(void *pm)
+{
+	struct pmpt_space *snap = NULL;
+
+	more_setup(pm, 12, 3);
+	MUST(pmpt_space_fork(space, "snap", PMPT_FORK_SNAPSHOT, &snap));
+	pmpt_space_close(snap);
+	MUST(pmpt_checkpoint(pool));
+}
+static void swap_fault_run(void *pm)
+{
+	struct pmpt_space *snap = NULL;
+
+	(void)pm;
+	MUST(pmpt_space_open(pool, "snap", &snap));
+	record_file(true);
+	bridge_start();
+	CALL(0, pmpt_fault(NULL, snap, P4K, PMPT_R, NULL));
+	CALL(0, pmpt_fault(NULL, space, 2 * P4K, PMPT_R, NULL));
+	pmpt_space_close(snap);
+	bridge_stop();
+}
+SWAP(swap_fault, "faults that read bring pages in, for a snapshot too", .setup = swap_fault_setup)
+
 static void swap_delete_setup(void *pm)
 {
 	struct pmpt_space *other = NULL;

@@ -37,7 +37,8 @@ ssize_t one_readlink(const char *path, char *buf, size_t size);
 
 extern char je_tsd_tls[];
 uintptr_t one_offset; /* je_tsd_tls, seen from the thread pointer of the lock's holder */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* no call takes long: a thread that waits spins before it sleeps */
+static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 
 static void enter(void)
 {

@@ -68,6 +68,7 @@ static void close_pool(void)
 
 struct sum {
 	pmpt_pool *pool;
+	pmpt_space *space;
 	uint64_t value;
 };
 
@@ -80,12 +81,16 @@ static void mix(struct sum *s, uint64_t by)
 static int mix_page(void *ctx, const struct pmpt_mapping *m)
 {
 	struct sum *s = ctx;
+	uint64_t page[512];
 
 	mix(s, m->va);
 	mix(s, m->pfn);
 	mix(s, m->flags);
-	for (unsigned i = 0; i < 512 && !(m->flags & PMPT_EXT); i++)
-		mix(s, ((uint64_t *)pmpt_frame_ptr(s->pool, m->pfn))[i]);
+	if (m->flags & PMPT_EXT)
+		return 0;
+	OK(pmpt_read(NULL, s->space, m->va, page, sizeof(page)));
+	for (unsigned i = 0; i < 512; i++)
+		mix(s, page[i]);
 	return 0;
 }
 
@@ -97,6 +102,7 @@ static int mix_space(void *ctx, const char *name)
 
 	mix(s, (uint64_t)name[0]);
 	OK(pmpt_space_open(s->pool, name, &space));
+	s->space = space;
 	OK(pmpt_walk(space, 0, 0, mix_page, s));
 	for (unsigned i = 0; i < PMPT_USER_WORDS; i++) {
 		OK(pmpt_user_get(space, i, &word));
@@ -108,7 +114,7 @@ static int mix_space(void *ctx, const char *name)
 
 static uint64_t sum_of(pmpt_pool *of)
 {
-	struct sum s = { of, 1 };
+	struct sum s = { of, NULL, 1 };
 
 	OK(pmpt_space_list(of, mix_space, &s));
 	return s.value;
@@ -179,6 +185,80 @@ static void test_quiet(void **state)
 	assert_int_equal(files_in(dir), 2);
 	close_pool();
 	check_copy(sum);
+}
+
+/* ---- a swap file ----------------------------------------------------------------------------- */
+
+static char swap[PLACE_BYTES + 32], swap_copy[PLACE_BYTES + 32];
+
+/* Pages come in, go out and are written as soon as the copy has begun. */
+static void move_pages(void *ctx, unsigned permille)
+{
+	uint64_t n = 0;
+
+	(void)ctx, (void)permille;
+	if (calls++)
+		return;
+	OK(pmpt_swap_in(a, 5 * P1G, 10 * P4K, NULL));
+	for (uint64_t i = 5; i < 15; i++)
+		data_page(a, 5 * P1G + i * P4K, 99 * i);
+	/* what the copy sees keeps its slots: more are not to be had */
+	(void)pmpt_swap_out(b, P1G, 40 * P4K, &n);
+	assert_in_range(n, 1, 12);
+}
+
+static void test_swap_file(void **state)
+{
+	struct pmpt_swap_status st;
+	uint64_t sum, n = 0;
+	pmpt_pool *c;
+
+	(void)state;
+	need_place();
+	make_pool();
+	(void)snprintf(swap, sizeof(swap), "%s/swap", dir);
+	(void)snprintf(swap_copy, sizeof(swap_copy), "%s.swap", copy);
+	OK(pmpt_swap_on(pool, swap, 32 * P4K));
+	OK(pmpt_swap_out(a, 5 * P1G, 20 * P4K, &n));
+	assert_int_equal(n, 20);
+	sum = sum_of(pool);
+	calls = 0;
+	OK(pmpt_backup(pool, copy, move_pages, NULL));
+	assert_int_equal(files_in(dir), 4);
+	assert_int_not_equal(sum_of(pool), sum);
+	close_pool();
+	check_copy(sum);
+	OK(pmpt_open(copy, 0, &c));
+	OK(pmpt_swap_status(c, &st));
+	assert_string_equal(st.path, swap_copy);
+	assert_int_equal(st.used, 20);
+	OK(pmpt_swap_off(c));
+	assert_int_equal(files_in(dir), 3);
+	assert_int_equal(access(swap, F_OK), 0);
+	OK(pmpt_close(c));
+}
+
+static void turn_off(void *ctx, unsigned permille)
+{
+	(void)ctx, (void)permille;
+	if (!calls++)
+		OK(pmpt_swap_off(pool));
+}
+
+static void test_swap_refused(void **state)
+{
+	(void)state;
+	need_place();
+	make_pool();
+	(void)snprintf(swap, sizeof(swap), "%s.swap", copy); /* where the copy's would be */
+	OK(pmpt_swap_on(pool, swap, 32 * P4K));
+	assert_int_equal(pmpt_backup(pool, copy, NULL, NULL), -EEXIST);
+	OK(pmpt_swap_off(pool));
+	(void)snprintf(swap, sizeof(swap), "%s/swap", dir);
+	OK(pmpt_swap_on(pool, swap, 32 * P4K));
+	calls = 0;
+	assert_int_equal(pmpt_backup(pool, copy, turn_off, NULL), PMPT_E_SWAP);
+	nothing_left();
 }
 
 /* All of it is changed as soon as the copy has begun. */
@@ -517,6 +597,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON_BOTH(test_quiet),
 		ON_BOTH(test_changed),
+		ON_BOTH(test_swap_file),
+		ON_BOTH(test_swap_refused),
 		ON_TMPFS(test_beside_writers),
 		ON_TMPFS(test_exists),
 		ON_TMPFS(test_appears_meanwhile),

@@ -587,7 +587,14 @@ expect 2 'VA and LEN or neither' $pmpt swap in "$data" child 0
 expect 2 'POOL, FILE and BYTES' $pmpt swap on "$data"
 expect 2 'POOL alone' $pmpt swap off "$data" x
 expect 2 'on, off, status, out or in' $pmpt swap add "$data"
-expect 1 "swap" $pmpt backup "$data" "$dir/backup"
+expect 0 '^copied ' $pmpt backup "$data" "$dir/backup"
+json ".[0].used > 2 and .[0].missing == null and .[0].file == \"$dir/backup.swap\"" $pmpt swap status --json "$dir/backup"
+for s in base child; do $pmpt read "$data" $s 0x1000 64k > "$dir/one" && $pmpt read "$dir/backup" $s 0x1000 64k | cmp - "$dir/one"; done ||
+	{ echo "a copy reads other pages"; failed=$((failed + 1)); }
+expect 0 'clean' $pmpt check "$dir/backup"
+rm -f "$dir/backup"
+expect 1 'backup.swap: exists' $pmpt backup "$data" "$dir/backup"
+rm -f "$dir/backup.swap"
 [ ! -e "$dir/backup" ] || { echo "a backup that was refused left a file"; failed=$((failed + 1)); }
 # the file is gone: said at each open, the pages in it are lost, all others are there; and it comes back
 mv "$dir/swap" "$dir/swap.away"

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "tx.h"
+
 #define P4K     ((uint64_t)4096)
 #define P2M     ((uint64_t)2 << 20)
 #define P1G     ((uint64_t)1 << 30)
@@ -206,6 +208,9 @@ static int do_savepoint(struct worker *w)
 	return pmpt_savepoint(w->tx, &w->savepoint);
 }
 
+/* Home ahead of the commit, as after many more calls. */
+static int do_batch(struct worker *w) { return w->bulk ? bulk_spill(w->tx) : 0; }
+
 static int do_swap_out(struct worker *w)
 {
 	uint64_t va = va_any(&w->seed);
@@ -272,6 +277,7 @@ const struct call calls[CALLS] = {
 	{ "segment unmap", do_segment_unmap, 3, MAY_CHANGE | MAY(SEGMENT) },
 	{ "user word", do_user, 1, MAY_CHANGE },
 	{ "savepoint", do_savepoint, 4, 0 },
+	{ "batch", do_batch, 8, MAY(TX_TOO_LARGE) },
 	{ "swap out", do_swap_out, 2, MAY(CONFLICT) | MAY(SWAP) },
 	{ "swap in", do_swap_in, 1, MAY(CONFLICT) | MAY(NO_FRAMES) },
 	{ "evict", do_evict, 1, MAY(SWAP) },

@@ -397,6 +397,27 @@ static void test_names(void **state)
 	fails(pmpt_space_delete(c.pool, "t"), PMPT_E_NO_SPACE);
 }
 
+/* A transaction is known by the space in which it plans, and not by the handle. */
+static void test_open_transaction_of_another_handle(void **state)
+{
+	pmpt_space *s, *other;
+	pmpt_tx *tx;
+
+	(void)state;
+	ok(pmpt_space_create(c.pool, "s2", &s));
+	ok(pmpt_map(NULL, s, 0, 2, 1, RWE));
+	ok(pmpt_begin(c.pool, 0, &tx));
+	ok(pmpt_map(tx, s, 0, 1, 9, RWE | PMPT_REPLACE));
+	pmpt_space_close(s);
+	ok(pmpt_space_create(c.pool, "other", &other)); /* may be where that handle was */
+	ok(pmpt_space_open(c.pool, "s2", &s));
+	fails(pmpt_space_fork(s, "child", 0, &child), PMPT_E_CONFLICT);
+	ok(pmpt_space_fork(other, "child", 0, &child));
+	ok(pmpt_commit(tx, NULL));
+	pmpt_space_close(s);
+	pmpt_space_close(other);
+}
+
 /* A delete that is not through: nothing has a name to fork it by, or a handle; its name is free. */
 static void test_being_deleted(void **state)
 {
@@ -620,6 +641,38 @@ static void test_aliases_write_in_place(void **state)
 	ok(pmpt_protect(NULL, child, 3 * P4K, P4K, RW));
 	ok(pmpt_map(NULL, c.space, 4 * P4K, 1, frame_at(child, 3 * P4K), RW));
 	fails(pmpt_access(c.space, 4 * P4K, PMPT_W), PMPT_E_DENIED_WRITE);
+	ok(pmpt_map(NULL, child, 5 * P4K, 1, frame_at(child, 3 * P4K), RW));
+	fails(pmpt_access(child, 5 * P4K, PMPT_W), PMPT_E_DENIED_WRITE);
+}
+
+/* In a fork the other mapping may be the fork's: who had no W gets none by a protect. */
+static void test_alias_gone_after_a_fork(void **state)
+{
+	uint64_t word = 0;
+	char *page;
+
+	(void)state;
+	ok(pmpt_write(NULL, c.space, 0, "snapshot", 8));
+	ok(pmpt_map(NULL, c.space, P4K, 1, frame_at(c.space, 0), RW));
+	ok(pmpt_space_fork(c.space, "snap", 0, &child));
+	ok(pmpt_unmap(NULL, c.space, P4K, P4K));
+	ok(pmpt_unmap(NULL, child, P4K, P4K));
+	ok(pmpt_protect(NULL, c.space, 0, P4K, PMPT_R));
+	ok(pmpt_protect(NULL, c.space, 0, P4K, RW));
+	fails(pmpt_access(c.space, 0, PMPT_W), PMPT_E_DENIED_WRITE);
+	/* one who maps a frame that a fork shares makes it no frame that all write in place */
+	ok(pmpt_map(NULL, c.space, 2 * P4K, 1, frame_at(child, 0), RW));
+	fails(pmpt_access(c.space, 0, PMPT_W), PMPT_E_DENIED_WRITE);
+	ok(pmpt_protect(NULL, child, 0, P4K, PMPT_R));
+	ok(pmpt_protect(NULL, child, 0, P4K, RW));
+	fails(pmpt_access(child, 0, PMPT_W), PMPT_E_DENIED_WRITE);
+	/* a fault gives it a frame of its own */
+	ok(pmpt_fault(NULL, c.space, 0, PMPT_W, NULL));
+	ok(pmpt_access(c.space, 0, PMPT_W));
+	page = pmpt_frame_ptr(c.pool, frame_at(c.space, 0));
+	memcpy(page, "in place", 8);
+	ok(pmpt_read(NULL, child, 0, &word, sizeof(word)));
+	assert_memory_equal(&word, "snapshot", 8);
 }
 
 /* ---- the rules ------------------------------------------------------------------------------- */
@@ -747,6 +800,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_diff, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_info, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_open_transaction_of_another_handle, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_being_deleted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deleted_beside_a_relative, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_snapshot_is_read_only, setup, teardown),
@@ -756,6 +811,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_count_overflow, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_aliases_write_in_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_alias_that_is_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_alias_gone_after_a_fork, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rule_share, setup, teardown_broken),
 		cmocka_unit_test_setup_teardown(test_rule_fork_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cost, setup, teardown),

@@ -562,6 +562,31 @@ static void test_frames_wanted(void **state)
 	pmpt_view_close(view);
 }
 
+/* Who wants no view to become stale pays with writers that find no frames. */
+static void test_frames_denied(void **state)
+{
+	uint64_t n = core_stats(&c).frames_free / 2 - 8;
+	int rc = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < n; i++)
+		write_page(3 * P1G + i * P4K, i);
+	ok(pmpt_view_limit(c.pool, UINT64_MAX));
+	ok(pmpt_view_open(c.pool, &view));
+	for (uint64_t i = 0; i < n && !rc; i++)
+		rc = pmpt_write(NULL, c.space, 3 * P1G + i * P4K, "new", 3);
+	for (uint64_t i = 0; i < 64 && !rc; i++)
+		rc = pmpt_map(NULL, c.space, 9 * P1G + i * P4K, 1, PMPT_PFN_ALLOC, PMPT_R);
+	assert_int_equal(rc, PMPT_E_NO_FRAMES);
+	ok(pmpt_view_check(view));
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(page_in(view, 3 * P1G + i * P4K), i);
+	ok(pmpt_view_limit(c.pool, PMPT_VIEW_BYTES));
+	ok(pmpt_map(NULL, c.space, 9 * P1G + 64 * P4K, 1, PMPT_PFN_ALLOC, PMPT_R));
+	fails(pmpt_view_check(view), PMPT_E_VIEW_STALE);
+	pmpt_view_close(view);
+}
+
 /* Views that open and close beside one that stays: what they alone saw comes back. */
 static void test_frames_overlap(void **state)
 {
@@ -732,6 +757,7 @@ int main(void)
 		T(test_frames_many),
 		T(test_beside_for_ever),
 		T(test_frames_wanted),
+		T(test_frames_denied),
 		T(test_frames_overlap),
 		T(test_frames_rule),
 		T(test_save_rule),
