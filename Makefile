@@ -33,21 +33,28 @@ JEMALLOC := $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch)/libj
 
 LIB_SRC	  := $(wildcard lib/*.c recovery/*.c)
 TOOL_SRC  := $(wildcard tools/*.c)
-BENCH_SRC := $(wildcard bench/*.c)
-EXAMPLES  := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
-SUPPORT   := $(filter-out $(wildcard tests/*/test_*.c),$(wildcard tests/*/*.c))
+BENCH_SRC := $(filter-out bench/kv.c bench/sqlite%,$(wildcard bench/*.c))
+# with LMDB beside it
+KV_BENCH  := $(if $(wildcard /usr/include/lmdb.h),$(BUILD)/kv-bench)
+EXAMPLES  := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c)) $(BUILD)/examples/kv
+KV_SRC	  := $(filter-out %/main.c,$(wildcard examples/kv/*.c))
+SUPPORT   := $(filter-out $(wildcard tests/*/test_*.c tests/sqlite/*.c),$(wildcard tests/*/*.c))
 TESTS	  := $(patsubst tests/%.c,$(BUILD)/test/%,$(wildcard tests/unit/test_*.c tests/crash/test_*.c tests/integration/test_*.c))
 SCRIPTS	  := $(wildcard tests/integration/test_*.sh)
 
 LIB_OBJ	  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
-TEST_OBJ  := $(LIB_SRC:%.c=$(BUILD)/test/obj/%.o) $(SUPPORT:%.c=$(BUILD)/test/obj/%.o)
+TEST_OBJ  := $(LIB_SRC:%.c=$(BUILD)/test/obj/%.o) $(KV_SRC:%.c=$(BUILD)/test/obj/%.o) $(SUPPORT:%.c=$(BUILD)/test/obj/%.o)
 TOOL_OBJ  := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/obj/%.o)
+VFS_SRC	  := $(wildcard examples/sqlite-vfs/*.c)
+VFS_OBJ	  := $(VFS_SRC:%.c=$(BUILD)/obj/%.o)
+# in the tests it is linked, not loaded: so the sanitizers see it
+VFS_TEST  := $(patsubst %.c,$(BUILD)/test/obj/%.o,$(filter-out %/preload.c,$(VFS_SRC)))
 
 PRODUCTS  := $(BUILD)/$(SONAME) $(BUILD)/libpmpt.so $(BUILD)/libpmpt.a $(BUILD)/libpmpt.pc $(if $(TOOL_SRC),$(BUILD)/pmpt) \
-	     $(if $(BENCH_SRC),$(BUILD)/pmpt-bench) $(EXAMPLES)
+	     $(if $(BENCH_SRC),$(BUILD)/pmpt-bench) $(EXAMPLES) $(if $(VFS_SRC),$(BUILD)/pmpt_vfs.so) $(BUILD)/sqlite-bench $(KV_BENCH)
 
-.PHONY: all check demo test crash crash-adequacy asan ubsan tsan coverage bench lint format format-check install uninstall clean help setup setup-dev
+.PHONY: all check check-sqlite demo test crash crash-adequacy asan ubsan tsan coverage bench bench-kv bench-sqlite lint format format-check install uninstall clean help setup setup-dev
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -134,15 +141,34 @@ $(BUILD)/pmpt: $(TOOL_OBJ) $(BUILD)/libpmpt.a
 $(BUILD)/pmpt-bench: $(BENCH_OBJ) $(BUILD)/libpmpt.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -ldl -lm
 
+$(BUILD)/obj/bench/kv.o: CFLAGS += -Iexamples/kv
+$(BUILD)/kv-bench: $(patsubst %,$(BUILD)/obj/bench/%.o,kv slices scratch) $(KV_SRC:examples/%.c=$(BUILD)/examples/obj/%.o) $(BUILD)/libpmpt.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -llmdb -ldl -lm
+
+$(BUILD)/sqlite-bench: $(patsubst %,$(BUILD)/obj/bench/%.o,sqlite sqlite_beside slices scratch) $(BUILD)/pmpt_vfs.so
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -lsqlite3 -lpthread -lm
+
 $(BUILD)/examples/%: examples/%.c $(BUILD)/libpmpt.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libpmpt.a $(LDLIBS) -ldl -lm
+
+# SQLite's VFS: the library is inside; SQLite is the program's that loads it.
+$(BUILD)/pmpt_vfs.so: $(VFS_OBJ) $(BUILD)/libpmpt.o examples/sqlite-vfs/pmpt_vfs.map
+	$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -Wl,--version-script=examples/sqlite-vfs/pmpt_vfs.map -Wl,--no-undefined-version \
+		-o $@ $(VFS_OBJ) $(BUILD)/libpmpt.o $(LDLIBS) -ldl -lm
+
+$(BUILD)/examples/obj/%.o: examples/%.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -Ilib -Irecovery,$(CFLAGS)) -c -o $@ $<
+
+$(BUILD)/examples/kv: $(KV_SRC:examples/%.c=$(BUILD)/examples/obj/%.o) $(BUILD)/examples/obj/kv/main.o $(BUILD)/libpmpt.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -ldl -lm
 
 # ---- tests: the library once more, with its seams (-DPMPT_TEST) -------------------------------------------------------
 
 $(BUILD)/test/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -DPMPT_TEST -Itests/support -Itests/crash -c -o $@ $<
+	$(CC) $(CFLAGS) -DPMPT_TEST -Itests/support -Itests/crash -Iexamples/kv -c -o $@ $<
 
 $(BUILD)/test/libpmpt_test.a: $(TEST_OBJ)
 	rm -f $@ && ar rcs $@ $^
@@ -150,6 +176,11 @@ $(BUILD)/test/libpmpt_test.a: $(TEST_OBJ)
 $(BUILD)/test/%: $(BUILD)/test/obj/tests/%.o $(BUILD)/test/libpmpt_test.a $(BUILD)/jemalloc.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -ljansson -ldl -lm
+
+$(VFS_TEST) $(BUILD)/test/obj/tests/integration/test_sqlite%.o $(BUILD)/test/obj/tests/support/sqlite%.o: CFLAGS += -DSQLITE_CORE -Iexamples/sqlite-vfs
+$(BUILD)/test/integration/test_sqlite%: $(BUILD)/test/obj/tests/integration/test_sqlite%.o $(VFS_TEST) $(BUILD)/test/libpmpt_test.a $(BUILD)/jemalloc.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -ljansson -lsqlite3 -ldl -lm
 
 .PHONY: tests
 tests: $(TESTS)
@@ -168,6 +199,12 @@ crash-adequacy: setup	## switch off each flush, fence and streamed store of the 
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/crashsim
 	@BUILD=$(BUILD) sh crashsim/adequacy.sh -j $(JOBS)
 
+check-sqlite:		## SQLite's own test-suite with its VFS as default (T="select1 insert": only those)
+	@sh tools/setup.sh sqlite
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/pmpt_vfs.so
+	@sh tests/sqlite/build.sh $(BUILD)/sqlite
+	@python3 tests/sqlite/run.py -j $(JOBS) $(BUILD)/sqlite $(BUILD)/pmpt_vfs.so $(T)
+
 asan: setup		## all test programs under AddressSanitizer
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan SAN=address test
 # liburcu's reader is declared with more alignment than its allocator gives it: not ours to mend.  gcc warns of paths that the checks themselves make.
@@ -185,9 +222,20 @@ bench: setup		## the benchmark, all rows
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(BUILD)/pmpt-bench
 
+bench-kv: setup		## the key-value map of examples/kv beside LMDB (ARGS="-j -q": JSON, quick)
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(BUILD)/kv-bench $(ARGS)
+
+bench-sqlite:		## SQLite over the VFS beside its ordinary VFS; speedtest1 from Debian's source package
+	@sh tools/setup.sh sqlite
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/sqlite-bench
+	@src=$$(sh tools/sqlite_source.sh $(BUILD)/sqlite) && \
+		$(CC) -O2 -o $(BUILD)/speedtest1 $$src/test/speedtest1.c -lsqlite3 && \
+		$(BUILD)/sqlite-bench -s $(BUILD)/speedtest1
+
 # ---- style -----------------------------------------------------------------------------------------------------------
 
-STYLED := $(wildcard include/*.h lib/*.[ch] lib/*/*.[ch] recovery/*.[ch] tools/*.[ch] bench/*.[ch] examples/*.c tests/*/*.[ch] \
+STYLED := $(wildcard include/*.h lib/*.[ch] lib/*/*.[ch] recovery/*.[ch] tools/*.[ch] bench/*.[ch] examples/*.c examples/*/*.[ch] tests/*/*.[ch] \
 			  crashsim/*.[ch] crashsim/workloads/*.[ch] crashsim/examples/*.c)
 
 # cppcheck overlooks _Noreturn, and of an attribute it knows; crashsim/examples have the bugs that they are to show
@@ -217,7 +265,7 @@ install: all		## DESTDIR, PREFIX, LIBDIR, MANDIR
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 644 include/libpmpt.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(BUILD)/libpmpt.a $(DESTDIR)$(LIBDIR)/
-	install -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(BUILD)/$(SONAME) $(wildcard $(BUILD)/pmpt_vfs.so) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libpmpt.so
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' lib/libpmpt.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libpmpt.pc
 	install -m 755 $(wildcard $(BUILD)/pmpt $(BUILD)/pmpt-bench) $(DESTDIR)$(PREFIX)/bin/
@@ -226,7 +274,7 @@ install: all		## DESTDIR, PREFIX, LIBDIR, MANDIR
 	$(tell_loader)
 
 uninstall:		## what install put there
-	rm -f $(DESTDIR)$(PREFIX)/include/libpmpt.h $(addprefix $(DESTDIR)$(LIBDIR)/,libpmpt.a libpmpt.so $(SONAME) pkgconfig/libpmpt.pc) \
+	rm -f $(DESTDIR)$(PREFIX)/include/libpmpt.h $(addprefix $(DESTDIR)$(LIBDIR)/,libpmpt.a libpmpt.so $(SONAME) pmpt_vfs.so pkgconfig/libpmpt.pc) \
 		$(addprefix $(DESTDIR)$(PREFIX)/bin/,pmpt pmpt-bench)
 	for page in doc/man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 	$(each_man_link) rm -f $$link; done; done
@@ -240,4 +288,4 @@ help:			## this list
 
 include crashsim/crashsim.mk
 
--include $(BUILD)/jemalloc/one_thread.d $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(TESTS:$(BUILD)/test/%=$(BUILD)/test/obj/tests/%.d)
+-include $(BUILD)/jemalloc/one_thread.d $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(VFS_OBJ:.o=.d) $(VFS_TEST:.o=.d) $(TESTS:$(BUILD)/test/%=$(BUILD)/test/obj/tests/%.d) $(wildcard $(BUILD)/examples/obj/kv/*.d) $(BUILD)/obj/bench/kv.d

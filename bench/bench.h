@@ -45,6 +45,8 @@ void scratch_open(const char *dir);
 void scratch_close(void);
 const char *scratch_pool(void); /* path of the pool file; it need not exist */
 void scratch_drop_pool(void);
+/* Path of a file of this name; it need not exist. */
+const char *scratch_file(const char *name);
 /* Shared mapping of a file of its own in the same directory, every block there and touched. */
 void *scratch_map(uint64_t bytes);
 void scratch_unmap(void *ptr, uint64_t bytes);

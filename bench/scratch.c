@@ -14,8 +14,12 @@
 
 #include "bench.h"
 
+#define FILES 64
+
 static char directory[4096], pool_path[4096 + 8];
 static char swap_directory[4096], swap_path[4096 + 8]; /* "": none */
+static char file_path[FILES][4096 + 64];               /* "": none */
+static size_t n_files;
 static pid_t owner;
 
 static void remove_all(void)
@@ -23,6 +27,8 @@ static void remove_all(void)
 	if (owner != getpid())
 		return; /* a child that was forked to make or to recover a pool */
 	unlink(pool_path);
+	for (size_t i = 0; i < n_files; i++)
+		unlink(file_path[i]);
 	rmdir(directory);
 	if (*swap_path) {
 		unlink(swap_path);
@@ -60,6 +66,21 @@ void scratch_open(const char *dir)
 void scratch_close(void) { remove_all(); }
 
 const char *scratch_pool(void) { return pool_path; }
+
+const char *scratch_file(const char *name)
+{
+	char path[sizeof(file_path[0])];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", directory, name) >= sizeof(path))
+		die("%s: name too long", name);
+	for (size_t i = 0; i < n_files; i++) {
+		if (!strcmp(file_path[i], path))
+			return file_path[i];
+	}
+	if (n_files == FILES)
+		die("%s: too many files", name);
+	return strcpy(file_path[n_files++], path);
+}
 
 void scratch_drop_pool(void) { unlink(pool_path); }
 

@@ -14,12 +14,14 @@ CS_INSTRUMENT := -O1 -g -fsanitize=thread -fno-omit-frame-pointer -fno-builtin-m
 CS_INSTRUMENT += $(if $(findstring clang,$(CC)),-mllvm -tsan-instrument-read-before-write=1)
 # Volatile memory of libc: an arena is made and destroyed at each recovery.
 # The engine has a function of the name replay, too.
-CS_PMPT	    := -O2 -fno-optimize-sibling-calls -Dreplay=replay_log -DPMPT_TEST -DPMPT_MEM_LIBC -Itests/support -Itests/crash
+CS_PMPT	    := -O2 -fno-optimize-sibling-calls -Dreplay=replay_log -DPMPT_TEST -DPMPT_MEM_LIBC -Itests/support -Itests/crash -Iexamples/kv
 # Functions of the library that pm_bridge.c and actors.c stand before.
 CS_WRAP	    := $(foreach f,pm_flush pm_stream pm_stream_zero pm_fence pm_persist msync line_valid replay_log \
 	pthread_mutex_lock sched_yield __tsan_atomic32_load,-Wl,--wrap=$(f))
 CS_LIB_OBJ  := $(LIB_SRC:%.c=$(CS_DIR)/seen/%.o)
-CS_LOAD_OBJ := $(CS_LOADS:%.c=$(CS_DIR)/seen/%.o)
+# the VFS, whose pool is the workload's buffer: see workloads/sqlite.c
+CS_VFS_OBJ  := $(patsubst %.c,$(CS_DIR)/seen/%.o,$(filter-out %/preload.c,$(VFS_SRC)))
+CS_LOAD_OBJ := $(CS_LOADS:%.c=$(CS_DIR)/seen/%.o) $(KV_SRC:%.c=$(CS_DIR)/seen/%.o) $(CS_VFS_OBJ)
 
 $(CS_DIR)/crashsim/%.o: crashsim/%.c
 	@mkdir -p $(@D)
@@ -29,11 +31,14 @@ $(CS_DIR)/seen/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -O% -std=c11,$(CFLAGS)) -std=gnu11 -Icrashsim $(CS_INSTRUMENT) $(CS_PMPT) -c -o $@ $<
 
+$(CS_VFS_OBJ) $(CS_DIR)/seen/crashsim/workloads/sqlite.o: CFLAGS += -DSQLITE_CORE -Iexamples/sqlite-vfs
+$(CS_VFS_OBJ): CFLAGS += -Dpmpt_open=sqlite_pool_open -Dpmpt_close=sqlite_pool_close -Dpthread_atfork=sqlite_atfork
+
 $(BUILD)/libcrashsim.a: $(CS_OBJ)
 	rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/crashsim: $(CS_DIR)/crashsim/pmpt.o $(BUILD)/libcrashsim.a $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/jemalloc.o
-	$(CC) $(LDFLAGS) $(CS_WRAP) -o $@ $(CS_DIR)/crashsim/pmpt.o $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/libcrashsim.a $(BUILD)/jemalloc.o $(LDLIBS) -ldl -lm
+	$(CC) $(LDFLAGS) $(CS_WRAP) -o $@ $(CS_DIR)/crashsim/pmpt.o $(CS_LOAD_OBJ) $(CS_LIB_OBJ) $(BUILD)/libcrashsim.a $(BUILD)/jemalloc.o $(LDLIBS) -lsqlite3 -ldl -lm
 
 # The model alone, for the test that compares its images with those of tests/crash/enumerate.c.
 $(BUILD)/test/crash/test_against_crashsim: $(patsubst %,$(CS_DIR)/crashsim/%.o,model ties ahead trace)

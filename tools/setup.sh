@@ -1,10 +1,12 @@
 #!/bin/sh
-# Install what the build and the tests need and this machine lacks (Debian 12).  `setup.sh dev`: also what format, lint and coverage need.
+# Install what the build and the tests need and this machine lacks (Debian 12).  `setup.sh dev`: also what format, lint and coverage need; `setup.sh
+# sqlite`: what SQLite's own tests need.
 # Silent when nothing is missing.  Not root and no sudo without a password: prints the command and stops.
 set -eu
 
-packages="gcc g++ clang make patch binutils libc6-dev libpmem-dev libpmemobj-dev libjemalloc-dev liburcu-dev libcmocka-dev libjansson-dev jq mandoc pkgconf"
+packages="gcc g++ clang make patch binutils libc6-dev libpmem-dev libpmemobj-dev libjemalloc-dev liburcu-dev libcmocka-dev libjansson-dev liblmdb-dev libsqlite3-dev sqlite3 python3 jq mandoc pkgconf"
 [ "${1-}" = dev ] && packages="$packages clang clang-format clang-tidy cppcheck libclang-rt-14-dev"
+[ "${1-}" = sqlite ] && packages="$packages tcl8.6-dev dpkg-dev xz-utils zlib1g-dev"
 
 missing=
 for p in $packages; do

@@ -44,7 +44,7 @@ done < "$tmp/xr"
 # ---- identifiers: all of the header's are in pages, and pages have no others
 header=../../include/libpmpt.h
 sed 's|/\*.*\*/||' $header | grep -o '\bPMPT_[A-Z0-9_]*[A-Z0-9]\b' | grep -v '_MASK$\|^PMPT_API$' | sort -u > "$tmp/header"
-sed 's|^\.\\".*||' *.[3-7] | grep -o '\bPMPT_[A-Z0-9_]*[A-Z0-9]\b' | grep -vE "^($(ls *.3 | sed 's/\..*//' | tr a-z A-Z | paste -sd '|'))\$" |
+sed 's|^\.\\".*||; s|^\.\(It \)\{0,1\}Ev .*||' *.[3-7] | grep -o '\bPMPT_[A-Z0-9_]*[A-Z0-9]\b' | grep -vE "^($(ls *.3 | sed 's/\..*//' | tr a-z A-Z | paste -sd '|'))\$" |
 	grep -v '^PMPT_E$' | sort -u > "$tmp/pages"
 [ "$(wc -l < "$tmp/header")" -ge 70 ] || wrong "only $(wc -l < "$tmp/header") identifiers found in the header"
 diff -u "$tmp/header" "$tmp/pages" || wrong "identifiers of the header (-) and of the pages (+) differ"
