@@ -104,6 +104,23 @@ static int links_writable(struct pmpt_tx *tx, const struct path *p)
 	return 0;
 }
 
+/* The owned table of level 1 over va, which a write may change: from the cache, which knows those that the
+ * space has alone and that every link above lets it write. */
+static int write_table(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, bool full,
+		       struct path *p)
+{
+	int rc = policy_judges(tx->pool) ? 1 : table_cached(tx, space, va, p);
+
+	if (rc != 1)
+		return rc;
+	rc = page_table(tx, space, va, full, p);
+	if (!rc)
+		rc = links_writable(tx, p);
+	if (!rc && !tx->bulk)
+		pwc_fill(space, va_sign(va));
+	return rc;
+}
+
 static int page_writable(const struct path *p, uint64_t entry)
 {
 	if (!entry)
@@ -187,7 +204,8 @@ static int run_write(struct pmpt_tx *tx, const struct write_args *a, struct path
 	int rc = 0;
 
 	tx_entries(tx, table, first, n, entry);
-	run_prefetch(tx, table, first + n, entry, n);
+	if (n > 1)
+		run_prefetch(tx, table, first + n, entry, n);
 	for (unsigned i = 0; i < n && !rc; i++, p->va += FRAME_BYTES) {
 		rc = page_writable(p, entry[i]);
 		frame_prefetch(tx, pfn + i + 1);
@@ -257,9 +275,7 @@ static int write_call(struct pmpt_tx *tx, const void *args)
 		struct path p;
 
 		n = n < left ? n : left;
-		rc = page_table(tx, a->space, va, n > FRAME_WORDS / 2, &p);
-		if (!rc)
-			rc = links_writable(tx, &p);
+		rc = write_table(tx, a->space, va, n > FRAME_WORDS / 2, &p);
 		if (!rc && end - first == FRAME_BYTES && write_in_place(tx, a, &p))
 			return 0;
 		if (!rc)

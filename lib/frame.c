@@ -86,6 +86,7 @@ static struct group *group_locked(struct frames *fr, uint64_t index)
 		group_fill(g, region_at(fr->rg, extent_desc_off(e, first)),
 			   e->first + e->frames - first);
 		fr->n_free += g->n_free;
+		fr->n_low += index < fr->top ? g->n_free : 0;
 	} else {
 		g->extent = SLOT_FIRST;
 		group_fill(g,
@@ -153,6 +154,34 @@ static void bits_clear(struct group *g, unsigned first, unsigned n)
 	g->n_free -= n;
 }
 
+/* n frames of a group come to be free, or fewer than 0 not. */
+static void free_count(struct frames *fr, uint64_t group, int64_t n)
+{
+	fr->n_free += (uint64_t)n;
+	if (group < fr->top)
+		fr->n_low += (uint64_t)n;
+}
+
+/* A group for single frames: it and those before it are used again before others. */
+static void top_raise(struct frames *fr, uint64_t group)
+{
+	for (; fr->top <= group; fr->top++) {
+		const struct group *g = group_locked(fr, fr->top);
+
+		fr->n_low += g ? g->n_free : 0;
+	}
+}
+
+/* Frames that were used are used again as long as half of them are free, before frames that never were:
+ * those cost a fault each, and on a sparse file a block.  Half, so that there are runs of them. */
+static void cursor_turn(struct frames *fr, uint64_t *cursor)
+{
+	const struct group *g = group_locked(fr, *cursor);
+
+	if (*cursor + 1 >= fr->top && !(g && g->n_free) && 2 * fr->n_low >= fr->top * GROUP_FRAMES)
+		*cursor = 0;
+}
+
 /* n free frames in a row inside the group: the first, or GROUP_FRAMES. */
 static unsigned bits_run(const struct group *g, unsigned n)
 {
@@ -193,10 +222,10 @@ static bool take_groups(struct frames *fr, const struct extent *e, uint64_t n, u
 		for (uint64_t i = 0; i < need; i++) {
 			uint64_t rest = n - i * GROUP_FRAMES;
 
-			bits_clear(group_locked(fr, *pfn / GROUP_FRAMES + i), 0,
-				   (unsigned)(rest < GROUP_FRAMES ? rest : GROUP_FRAMES));
+			rest = rest < GROUP_FRAMES ? rest : GROUP_FRAMES;
+			bits_clear(group_locked(fr, *pfn / GROUP_FRAMES + i), 0, (unsigned)rest);
+			free_count(fr, *pfn / GROUP_FRAMES + i, -(int64_t)rest);
 		}
-		fr->n_free -= n;
 		return true;
 	}
 	return false;
@@ -220,7 +249,7 @@ static bool take_run(struct frames *fr, const struct extent *e, uint64_t from, u
 		if (bit == GROUP_FRAMES)
 			continue;
 		bits_clear(g, bit, n);
-		fr->n_free -= n;
+		free_count(fr, at, -(int64_t)n);
 		*pfn = at * GROUP_FRAMES + bit;
 		return true;
 	}
@@ -235,7 +264,8 @@ void frames_give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
 
 		g->free[pfn % GROUP_FRAMES / 64] |= (uint64_t)1 << pfn % 64;
 		g->n_free++;
-		fr->n_free += !is_slot(pfn);
+		if (!is_slot(pfn))
+			free_count(fr, pfn / GROUP_FRAMES, 1);
 		/* under the lock: no other counts */
 		atomic_store_explicit(&g->freed[pfn % GROUP_FRAMES],
 				      (uint16_t)(frames_freed(g, pfn % GROUP_FRAMES) + 1),
@@ -246,14 +276,20 @@ void frames_give_locked(struct frames *fr, uint64_t pfn, uint64_t n)
 /* Single frames and runs inside a group; false: there is none. */
 static bool take_small(struct frames *fr, uint64_t *cursor, unsigned n, uint64_t *pfn)
 {
-	const struct extent *here = extents_find(&fr->extents, *cursor * GROUP_FRAMES);
-	bool taken = here && take_run(fr, here, *cursor, n, pfn);
+	const struct extent *here;
+	bool taken;
 
+	if (n == 1)
+		cursor_turn(fr, cursor);
+	here = extents_find(&fr->extents, *cursor * GROUP_FRAMES);
+	taken = here && take_run(fr, here, *cursor, n, pfn);
 	for (size_t i = 0; i < fr->extents.n && !taken; i++)
 		taken = &fr->extents.extent[i] != here &&
 			take_run(fr, &fr->extents.extent[i], 0, n, pfn);
 	if (taken)
 		*cursor = *pfn / GROUP_FRAMES;
+	if (taken && n == 1)
+		top_raise(fr, *cursor);
 	return taken;
 }
 
@@ -305,7 +341,7 @@ int frames_take_some(struct frames *fr, unsigned hint, uint64_t n, uint64_t *pfn
 		       g->free[(at + *got) / 64] >> (at + *got) % 64 & 1)
 			++*got;
 		bits_clear(g, at + 1, (unsigned)*got - 1);
-		fr->n_free -= *got - 1;
+		free_count(fr, *pfn / GROUP_FRAMES, 1 - (int64_t)*got);
 	} else {
 		taken = take_zeroed(fr, pfn);
 	}

@@ -76,6 +76,8 @@ struct frames {
 	bool no_zeroing;
 	uint64_t n_free; /* free frames in the groups that were read */
 	uint64_t n_read; /* the groups before this one have been */
+	/* groups before this one have had single frames taken, and free frames in them */
+	uint64_t top, n_low;
 	struct frames_slots slots;
 };
 

@@ -227,17 +227,6 @@ bool frames_views_expire(struct frames *fr, uint64_t n, uint64_t align)
 
 /* ---- reclaim --------------------------------------------------------------------------------- */
 
-/* Frames of the group are free again: a search that comes by begins there, so that what was in use
- * is used again before frames that never were, which cost the kernel a fault, and on a file blocks.
- * Each group draws one of the searches: they stay apart. */
-static void search_here(struct frames *fr, uint64_t pfn)
-{
-	uint64_t group = pfn / GROUP_FRAMES, *cursor = &fr->cursor[group % 16];
-
-	if (group < *cursor)
-		*cursor = group;
-}
-
 /* Free what a grace period, the checkpoint and the views allow of one batch; what has to wait on stays
  * in it. */
 static void waiting_settle(struct frames *fr, struct waiting *w, const struct view_lsns *views)
@@ -253,12 +242,10 @@ static void waiting_settle(struct frames *fr, struct waiting *w, const struct vi
 			holder = views_first_in(views, born(fr, pfn), w->lsn); /* [V3] */
 		if (holder != NO_VIEW && hold(fr, w, w->frame[i], holder, views))
 			continue;
-		if (holder != NO_VIEW || ((w->frame[i] & 1) && !covered)) {
+		if (holder != NO_VIEW || ((w->frame[i] & 1) && !covered))
 			w->frame[kept++] = w->frame[i];
-			continue;
-		}
-		frames_give_locked(fr, pfn, 1);
-		search_here(fr, pfn);
+		else
+			frames_give_locked(fr, pfn, 1);
 	}
 	w->n = kept;
 }

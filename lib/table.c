@@ -177,7 +177,7 @@ static int uneven_split(struct pmpt_tx *tx, uint64_t *entry, unsigned level)
 {
 	int rc = 0;
 
-	for (unsigned i = 0; i < FRAME_WORDS && level > 1 && !rc; i++) {
+	for (unsigned i = 0; i < FRAME_WORDS && (level == 2 || level == 3) && !rc; i++) {
 		if (entry_is_page(entry[i], level) && !(entry[i] & ENTRY_EXT) &&
 		    entry[i] & ENTRY_P && leaf_uneven(tx, entry[i], level))
 			rc = leaf_split(tx, entry[i], level, &entry[i]);
@@ -371,6 +371,22 @@ static int cached_own(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va,
 		return table_check(tx, *pfn);
 	frames_disown(&tx->pool->frames, tx->own[--tx->n_own]);
 	return 1;
+}
+
+int table_cached(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, struct path *p)
+{
+	uint64_t pfn = 0;
+	int rc = 1;
+
+	if (!tx->bulk && !tx->upper && !tx->n_fresh && !space->snapshot)
+		rc = cached_own(tx, space, va, &pfn);
+	if (!rc)
+		*p = (struct path){ .space = space,
+				    .va = va,
+				    .level = 1,
+				    .pfn = { [1] = pfn },
+				    .above = ABOVE_ALL };
+	return rc;
 }
 
 int table_replace(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, uint64_t leaf)

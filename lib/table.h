@@ -107,6 +107,10 @@ int snapshot_met(const struct pmpt_space *space); /* PMPT_E_SNAPSHOT */
 int segment_met(uint64_t va);
 /* Set the entry of the table where the path ends. */
 int table_set(struct pmpt_tx *tx, const struct path *p, uint64_t value);
+/* Own the table of level 1 over va by the cache of those that are the space's alone: p names it and none
+ * above.
+ * Returns 0; 1: the cache does not know, or the plan has tables of its own; PMPT_E_CONFLICT; -ENOMEM; ... */
+int table_cached(struct pmpt_tx *tx, struct pmpt_space *space, uint64_t va, struct path *p);
 /* The straight path of an update: a 4 KiB EXT leaf over one that is mapped already, in a redo plan
  * without tables of its own.
  * Returns 0 (done); PMPT_E_CONFLICT; -ENOMEM; 1: not that simple, nothing was done. */

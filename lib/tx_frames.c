@@ -378,3 +378,84 @@ int tx_drop_table(struct pmpt_tx *tx, uint64_t pfn)
 		f->dead = true;
 	return rc;
 }
+
+/* ---- frames that a caller asks for ---------------------------------------------------------------------------------- */
+
+struct frame_args {
+	uint64_t n, align;
+	uint64_t *pfn;
+};
+
+static int frame_call(struct pmpt_tx *tx, const void *args)
+{
+	const struct frame_args *a = args;
+
+	return tx_frames_take(tx, a->n, a->align, a->pfn);
+}
+
+int pmpt_frame_alloc(pmpt_tx *tx, uint64_t n_frames, uint64_t align_frames, uint64_t *pfn)
+{
+	struct frame_args a = { n_frames, align_frames, pfn };
+
+	if (!tx || n_frames == 0 || (align_frames != 1 && align_frames != GROUP_FRAMES))
+		return error_set(
+			-EINVAL,
+			"an open transaction, at least one frame, alignment 1 or %u are expected",
+			GROUP_FRAMES);
+	if (n_frames > tx->pool->rg->bytes >> FRAME_SHIFT)
+		return error_set(PMPT_E_NO_FRAMES, "%lu frames are more than the pool has",
+				 n_frames);
+	return tx_run(tx->pool, tx, frame_call, &a);
+}
+
+/* A frame of the pool that may hold data. */
+static bool frame_usable(const pmpt_pool *pool, uint64_t pfn)
+{
+	const pm_word *desc = frames_desc((struct frames *)&pool->frames, pfn);
+
+	return desc && desc_kind(word_load(desc)) != DESC_RESERVED;
+}
+
+int pmpt_frame_info(pmpt_pool *pool, uint64_t pfn, struct pmpt_frame_info *info)
+{
+	static const enum pmpt_frame_kind kind[DESC_KINDS] = {
+		[DESC_TABLE] = PMPT_FRAME_TABLE,
+		[DESC_DATA] = PMPT_FRAME_DATA,
+		[DESC_RESERVED] = PMPT_FRAME_RESERVED,
+	};
+	const pm_word *desc;
+	unsigned state;
+	uint64_t d;
+	int rc = pool_ours(pool);
+
+	if (rc)
+		return rc;
+	desc = pfn < SLOT_FIRST ? frames_desc(&pool->frames, pfn) : NULL;
+	if (!desc)
+		return frames_desc_none(&pool->frames, pfn);
+	d = word_load(desc);
+	state = desc_count(d) ? desc_state(d) : 0;
+	*info = (struct pmpt_frame_info){
+		.kind = desc_count(d) ? kind[desc_kind(d)] : PMPT_FRAME_FREE,
+		.count = (uint32_t)desc_count(d),
+		.wx = (state & WX_W ? PMPT_W : 0u) | (state & WX_X ? PMPT_X : 0u),
+		.aliased = desc_count(d) && d & DESC_ALIASED,
+	};
+	if (!frame_usable(pool, pfn)) /* descriptors of an extent's own frames are not kept */
+		*info = (struct pmpt_frame_info){ .kind = PMPT_FRAME_RESERVED };
+	return 0;
+}
+
+void *pmpt_frame_ptr(const pmpt_pool *pool, uint64_t pfn)
+{
+	if (forked(pool) || !frame_usable(pool, pfn))
+		return NULL;
+	return region_at(pool->rg, pfn << FRAME_SHIFT);
+}
+
+uint64_t pmpt_frame_of(const pmpt_pool *pool, const void *ptr)
+{
+	uint64_t pfn = region_off(pool->rg, ptr) >> FRAME_SHIFT;
+
+	return !forked(pool) && frame_usable(pool, pfn) ? pfn : PMPT_PFN_ALLOC;
+}
