@@ -114,8 +114,6 @@ static int lines(void)
 		if (arg[0])
 			bad |= command(arg, 1 + !!arg[1] + !!arg[2]);
 	}
-	if (batch)
-		kv_abort(kv);
 	free(line);
 	return bad;
 }
@@ -142,7 +140,10 @@ int main(int argc, char **argv)
 	if (rc || !(kv = kv_open(map)))
 		return fail(name, rc ? rc : -ENOMEM);
 	rc = argc > 2 ? command(argv + 2, argc - 2) : lines();
+	kv_abort(kv); /* a batch that nothing has ended */
 	kv_close(kv);
 	pmpt_space_close(map);
-	return pmpt_close(pool) || fflush(stdout) ? fail("close", PMPT_E_IO) : rc;
+	if (fflush(stdout) || ferror(stdout))
+		rc = (fprintf(stderr, "kv: cannot write all of the output\n"), 1);
+	return pmpt_close(pool) ? fail("close", PMPT_E_IO) : rc;
 }

@@ -307,6 +307,34 @@ static void mmap_limit(struct db_file *f, sqlite3_int64 *limit)
 		f->mmap_limit = wish < MMAP_MOST ? wish : MMAP_MOST;
 }
 
+/* The connection whose file it is.  What uses the ring is in that connection, so it needs no lock. */
+static void peers_join(struct db_file *f, sqlite3 *sqlite)
+{
+	f->sqlite = sqlite;
+	if (f->peer != f || f->shared_cache || db_dead(f))
+		return;
+	pthread_mutex_lock(&registry_lock);
+	for (struct db_file *other = connections; other; other = other->next) {
+		if (other == f || other->sqlite != sqlite || other->shared_cache ||
+		    other->db->pool != f->db->pool)
+			continue;
+		f->peer = other->peer;
+		other->peer = f;
+		break;
+	}
+	pthread_mutex_unlock(&registry_lock);
+}
+
+static void peers_leave(struct db_file *f)
+{
+	struct db_file *before = f;
+
+	while (before->peer != f)
+		before = before->peer;
+	before->peer = f->peer;
+	f->peer = f;
+}
+
 static int db_control(sqlite3_file *file, int op, void *arg)
 {
 	struct db_file *f = db_of(file);
@@ -317,7 +345,7 @@ static int db_control(sqlite3_file *file, int op, void *arg)
 	case SQLITE_FCNTL_PRAGMA:
 		return pragma(f, arg);
 	case SQLITE_FCNTL_PDB:
-		f->sqlite = *(sqlite3 **)arg;
+		peers_join(f, *(sqlite3 **)arg);
 		return SQLITE_OK;
 	case SQLITE_FCNTL_LOCKSTATE:
 		*(int *)arg = f->lock;
@@ -368,6 +396,7 @@ static int db_close(sqlite3_file *file)
 		pthread_mutex_unlock(&registry_lock);
 		database_close(f->db);
 	}
+	peers_leave(f);
 	free(f->kept);
 	buffer_free(&f->buffer);
 	memory_clear(&f->journal, false);
@@ -423,6 +452,8 @@ int db_file_open(sqlite3_file *file, const char *name, int flags, int *out_flags
 	*f = (struct db_file){ .base = { &db_methods }, .db = db, .name = name };
 	f->generation = registry_generation;
 	f->thread = pthread_self();
+	f->peer = f;
+	f->shared_cache = flags & SQLITE_OPEN_SHAREDCACHE;
 	f->read_only = db->read_only || flags & SQLITE_OPEN_READONLY;
 	if (out_flags)
 		*out_flags = f->read_only

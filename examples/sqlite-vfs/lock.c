@@ -2,7 +2,8 @@
 /* lock -- locks and views of a connection.
  *
  * LOCK STATES (of a connection)
- *	NONE -> SHARED		a view is opened: nothing that others commit later is seen
+ *	NONE -> SHARED		a view is opened: nothing that others commit later is seen; it may be that of
+ *				another database of the connection [D6]
  *	SHARED -> RESERVED	it becomes the database's writer.  SQLITE_BUSY: another one is;
  *				SQLITE_BUSY_SNAPSHOT: others have committed since its view [D2]
  *	RESERVED -> PENDING, EXCLUSIVE	always: readers have views, nobody waits for them
@@ -13,15 +14,35 @@
 #include "vfs.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 SQLITE_EXTENSION_INIT3
 
 /* ---- views ------------------------------------------------------------------------------------ */
 
+static bool view_has(const struct db_file *f, const pmpt_view *view)
+{
+	bool has = f->view == view;
+
+	for (size_t i = 0; i < f->n_kept && !has; i++)
+		has = f->kept[i] == view;
+	return has;
+}
+
+/* f does not have it any more; the last one that has it closes it. */
+static void view_put(struct db_file *f, pmpt_view *view)
+{
+	for (struct db_file *p = f->peer; p != f; p = p->peer) {
+		if (view_has(p, view))
+			return;
+	}
+	pmpt_view_close(view);
+}
+
 void views_drop(struct db_file *f)
 {
 	while (f->n_kept)
-		pmpt_view_close(f->kept[--f->n_kept]);
+		view_put(f, f->kept[--f->n_kept]);
 }
 
 /* SQLite may have pointers into it still. */
@@ -35,7 +56,7 @@ static void view_retire(struct db_file *f)
 		f->kept = kept;
 		f->kept[f->n_kept++] = f->view;
 	} else {
-		pmpt_view_close(f->view);
+		view_put(f, f->view);
 	}
 	f->view = NULL;
 	f->view_fetched = false;
@@ -84,14 +105,50 @@ static int view_make(struct db_file *f, pmpt_view **view, uint64_t *size)
 	return report(rc, "cannot read database", f->name);
 }
 
+/* Others have committed in the database of a peer since its view [D4]. */
+static bool peer_changed(const struct db_file *p, const pmpt_view *now)
+{
+	char was[HEAD_BYTES], is[HEAD_BYTES];
+
+	return pmpt_view_lsn(p->view) != pmpt_view_lsn(now) &&
+	       (pmpt_read(p->view, p->db->space, 0, was, sizeof(was)) ||
+		pmpt_read(now, p->db->space, 0, is, sizeof(is)) ||
+		memcmp(was, is, sizeof(was)) != 0);
+}
+
+/* [D6] The newest view of the peers shows all of them as they have it: each that came later did not differ
+ * from those before, or took it.  NULL: now does, too. */
+static pmpt_view *view_of_peers(const struct db_file *f, const pmpt_view *now)
+{
+	pmpt_view *newest = NULL;
+	bool changed = false;
+
+	for (const struct db_file *p = f->peer; p != f; p = p->peer) {
+		if (!p->view || p->view_old)
+			continue;
+		changed |= peer_changed(p, now);
+		if (!newest || pmpt_view_lsn(p->view) > pmpt_view_lsn(newest))
+			newest = p->view;
+	}
+	return changed ? newest : NULL;
+}
+
 static int view_open(struct db_file *f)
 {
 	int rc = view_make(f, &f->view, &f->view_size);
+	pmpt_view *older;
+	uint64_t size;
 
 	if (rc) {
 		f->view = NULL;
 		return rc;
 	}
+	older = f->writing ? NULL : view_of_peers(f, f->view); /* a writer sees all [D2] */
+	if (older && !pmpt_view_user_get(older, f->db->space, WORD_SIZE, &size)) {
+		pmpt_view_close(f->view);
+		f->view = older;
+		f->view_size = size;
+	} /* else there is none, or the database is younger */
 	f->size = f->low = f->view_size;
 	f->view_old = f->view_fetched = false;
 	atomic_store_explicit(&f->reading, true, memory_order_relaxed);

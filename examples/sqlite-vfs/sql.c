@@ -11,9 +11,13 @@ static char *stat_json(struct db_file *f)
 	struct database *db = f->db;
 	struct pmpt_stats s = { 0 };
 	unsigned readers = connections_reading(NULL, db);
+	sqlite3_int64 size;
 	bool writer;
-	int rc = pmpt_stats(db->pool->pmpt, &s);
+	int rc = f->base.pMethods->xFileSize(&f->base, &size);
 
+	if (rc)
+		return NULL;
+	rc = pmpt_stats(db->pool->pmpt, &s);
 	if (rc) {
 		(void)report(rc, "cannot read statistics of pool", db->pool->path);
 		return NULL;
@@ -22,17 +26,17 @@ static char *stat_json(struct db_file *f)
 	writer = db->writer != NULL;
 	pthread_mutex_unlock(&db->lock);
 	return sqlite3_mprintf(
-		"{\"pool\":\"%w\",\"database\":\"%w\",\"size_bytes\":%llu,\"read_only\":%s,"
+		"{\"pool\":\"%w\",\"database\":\"%w\",\"size_bytes\":%lld,\"read_only\":%s,"
 		"\"connections\":%u,\"readers\":%u,\"writer\":%s,"
 		"\"pool_bytes\":%llu,\"frames\":%llu,\"frames_free\":%llu,\"frames_data\":%llu,"
 		"\"frames_table\":%llu,\"spaces\":%llu,\"commits\":%llu,\"aborts\":%llu,"
 		"\"conflicts\":%llu,\"checkpoints\":%llu,\"lsn\":%llu,\"checkpoint_lsn\":%llu,"
 		"\"log_lines\":%llu,\"fences\":%llu,\"volatile_bytes\":%llu}",
-		db->pool->path, pmpt_space_name(db->space), f->size,
-		db->read_only ? "true" : "false", db->users, readers, writer ? "true" : "false",
-		s.pool_bytes, s.frames, s.frames_free, s.frames_data, s.frames_table, s.spaces,
-		s.commits, s.aborts, s.conflicts, s.checkpoints, s.lsn, s.checkpoint_lsn,
-		s.log_lines, s.fences, s.volatile_bytes);
+		db->pool->path, pmpt_space_name(db->space), size, db->read_only ? "true" : "false",
+		db->users, readers, writer ? "true" : "false", s.pool_bytes, s.frames,
+		s.frames_free, s.frames_data, s.frames_table, s.spaces, s.commits, s.aborts,
+		s.conflicts, s.checkpoints, s.lsn, s.checkpoint_lsn, s.log_lines, s.fences,
+		s.volatile_bytes);
 }
 
 static int checkpoint(struct db_file *f)

@@ -14,6 +14,8 @@
  *	D4	each commit that changes pages has a change counter above the one before, by which others
  *		know that what they have in memory is old; SQLite in its exclusive mode lets it stand
  *	D5	journals are in memory: what a crash leaves behind is never to be rolled back
+ *	D6	what the views of a connection's databases show, in one pool, was true at one moment: half of a
+ *		commit of several is never seen
  * LOCKS	registry_lock -> database.lock, report_lock.  pool.bulk is taken with neither held.
  */
 #ifndef PMPT_VFS_H
@@ -148,6 +150,8 @@ struct db_file {
 	unsigned generation;
 	_Atomic pthread_t thread; /* that was in it last */
 	sqlite3 *sqlite;          /* whose it is */
+	struct db_file *peer;     /* ring: the databases of one pool that it has attached */
+	bool shared_cache;        /* it may be several's: no peers */
 	int lock;                 /* SQLITE_LOCK_NONE ... */
 	bool read_only;
 	bool exclusive; /* PRAGMA locking_mode: the writer's place comes with SHARED */
@@ -155,12 +159,12 @@ struct db_file {
 
 	bool writing;        /* it is db->writer, or may be */
 	atomic_bool reading; /* it has a view: for others' statistics */
-	pmpt_view *view;
-	bool view_old;      /* this connection has committed since it was opened */
-	uint64_t view_size; /* of the file, in the view */
-	unsigned fetched;   /* pages that SQLite has pointers to */
-	bool view_fetched;  /* some of them are of the view */
-	pmpt_view **kept;   /* older views with such pages */
+	pmpt_view *view;     /* peers may have the same */
+	bool view_old;       /* this connection has committed since it was opened */
+	uint64_t view_size;  /* of the file, in the view */
+	unsigned fetched;    /* pages that SQLite has pointers to */
+	bool view_fetched;   /* some of them are of the view */
+	pmpt_view **kept;    /* older views with such pages */
 	size_t n_kept;
 
 	sqlite3_int64 mmap_limit;

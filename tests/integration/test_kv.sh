@@ -89,6 +89,12 @@ long=$(printf '%02030d' 0)
 expect 1 'kv: put: a key of 1 bytes, a value of 2030: at most 511, together 2030|' "$kv" "$pool" put k "$long"
 expect 0 '' "$kv" "$pool" put k "${long#0}"
 
+# output that is lost is an error; a batch that nothing ends is none
+expect 1 'kv: cannot write all of the output|' sh -c "'$kv' '$pool' get k > /dev/full"
+{ echo begin; seq 1 500 | sed 's/.*/put key& value &/'; echo commit; } | "$kv" "$pool:long"
+expect 1 'kv: cannot write all of the output|' sh -c "'$kv' '$pool:long' scan > /dev/full"
+expect 0 '' "$kv" "$pool" begin
+
 # a damaged page is named
 pool=$dir/damaged
 expect 0 '' "$kv" "$pool" put dog 'four legs'

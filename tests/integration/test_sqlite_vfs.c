@@ -257,6 +257,41 @@ static void test_attached(void **state)
 	pool_is_whole();
 }
 
+/* Who reads both sees both before or both after: the second is seen as it was when the first was. */
+static void test_attached_reader(void **state)
+{
+	sqlite3 *w = open_db("a", ""), *r = open_db("a", "");
+
+	(void)state;
+	sql(w, "ATTACH 'b' AS b; CREATE TABLE main.t(x); CREATE TABLE b.u(x); "
+	       "INSERT INTO main.t VALUES (1); INSERT INTO b.u VALUES (1)");
+	sql(r, "ATTACH 'b' AS b; PRAGMA mmap_size=1000000");
+	for (int64_t i = 1; i < 4; i++) {
+		sql(r, "BEGIN");
+		assert_int_equal(number(r, "SELECT x FROM main.t"), i);
+		sql(w, "BEGIN; UPDATE main.t SET x = x + 1; UPDATE b.u SET x = x + 1; COMMIT");
+		assert_int_equal(number(r, "SELECT x FROM b.u"), i);
+		sql(w, "ATTACH 'younger' AS c; CREATE TABLE IF NOT EXISTS c.v(x)");
+		sql(r, "ATTACH 'younger' AS c");
+		assert_int_equal(number(r, "SELECT count(*) FROM c.v"), 0);
+		assert_int_equal(number(r, "SELECT x FROM main.t"), i);
+		fails(r, "UPDATE b.u SET x = 0", SQLITE_BUSY_SNAPSHOT);
+		sql(r, "COMMIT; DETACH c");
+		sql(w, "DETACH c");
+		assert_int_equal(number(r, "SELECT x FROM b.u"), i + 1);
+	}
+	/* if the first has not changed, the second is the latest, and can be written */
+	sql(r, "BEGIN");
+	assert_int_equal(number(r, "SELECT x FROM main.t"), 4);
+	sql(w, "UPDATE b.u SET x = 7");
+	assert_int_equal(number(r, "SELECT x FROM b.u"), 7);
+	sql(r, "UPDATE b.u SET x = 8; UPDATE main.t SET x = 8; COMMIT");
+	assert_int_equal(number(w, "SELECT main.t.x * 10 + b.u.x FROM main.t, b.u"), 88);
+	close_db(r);
+	close_db(w);
+	pool_is_whole();
+}
+
 /* The first is synced, the second cannot be: both are rolled back, whether or not they have spilled. */
 static void test_attached_fails(void **state)
 {
@@ -420,6 +455,11 @@ static void test_snapshot(void **state)
 	assert_int_equal(try_open("d", "&snapshot=sunday", &old), SQLITE_CANTOPEN);
 	assert_int_equal(sqlite3_close(old), SQLITE_OK);
 	assert_string_equal(text_of(db, "SELECT pmpt_checkpoint()"), "ok");
+	old = open_db("d", ""); /* that has not read anything */
+	assert_int_equal(number(old, "SELECT json_extract(pmpt_stat(), '$.size_bytes')"),
+			 number(db, "SELECT page_count * page_size FROM pragma_page_count, "
+				    "pragma_page_size"));
+	close_db(old);
 	assert_string_equal(text_of(db, "PRAGMA pmpt_checkpoint"), "ok");
 	assert_int_equal(number(db, "SELECT json_extract(pmpt_stat('main'), '$.spaces')"), 3);
 	fails(db, "SELECT pmpt_stat('temp')", SQLITE_ERROR);
@@ -466,12 +506,12 @@ static void test_copies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_TMPFS(test_readers),        ON_TMPFS(test_cursor),
-		ON_TMPFS(test_exclusive),      ON_TMPFS(test_threads_take_turns),
-		ON_TMPFS(test_large),          ON_TMPFS(test_attached),
-		ON_TMPFS(test_attached_fails), ON_TMPFS(test_mixed),
-		ON_TMPFS(test_shim),           ON_TMPFS(test_snapshot),
-		ON_TMPFS(test_copies),
+		ON_TMPFS(test_readers),         ON_TMPFS(test_cursor),
+		ON_TMPFS(test_exclusive),       ON_TMPFS(test_threads_take_turns),
+		ON_TMPFS(test_large),           ON_TMPFS(test_attached),
+		ON_TMPFS(test_attached_reader), ON_TMPFS(test_attached_fails),
+		ON_TMPFS(test_mixed),           ON_TMPFS(test_shim),
+		ON_TMPFS(test_snapshot),        ON_TMPFS(test_copies),
 	};
 
 	(void)unsetenv("PMPT_POOL");
