@@ -15,7 +15,8 @@
  *
  * Threads.  A pool and a space may be used by any number of threads at once; a transaction by the
  * one that began it.  One process opens a pool at a time.
- * After fork() every handle is dead in the child: PMPT_E_FORKED.  It can open pools of its own.
+ * After fork() every handle is dead in the child: PMPT_E_FORKED.  Pointers into a pool stay readable, and
+ * what the child stores there is its own.  It keeps no pool in use, and can open others.
  */
 #ifndef LIBPMPT_H
 #define LIBPMPT_H 1
@@ -179,7 +180,7 @@ PMPT_API int pmpt_create(const char *path, const struct pmpt_config *config, pmp
  * flags: enum pmpt_open_flags.
  *
  * Returns 0; -ENOENT, -EACCES ...; -EINVAL flags; PMPT_E_NOT_POOL, _VERSION, _CORRUPT, _TRUNCATED,
- * _IN_USE, _MEDIUM, _CPU.
+ * _IN_USE, _MEDIUM, _CPU, _FORKED (the parent process had it open before fork()).
  * A deleted space whose tables are damaged, or whose rest cannot be freed for want of frames or
  * memory, is left for the next open and told by the log callback (PMPT_LOG_ERROR): it is no error.
  * Durability: recovery is durable on return.

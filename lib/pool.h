@@ -75,6 +75,8 @@ struct pmpt_pool {
 	struct swap swap;
 	/* Take one more extent object: its offset and size.  NULL: the region cannot grow. */
 	int (*take_extent)(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes);
+	/* In a child of fork(): what keeps others out is the parent's alone.  NULL: nothing does. */
+	void (*in_child)(void *ctx);
 	void *ctx;
 	size_t ctx_bytes; /* not 0: ctx is this pool's to free */
 };

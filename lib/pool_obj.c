@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -202,6 +203,15 @@ int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes)
 	*off = oid->off;
 	*bytes = pmemobj_alloc_usable_size(*oid);
 	return 0;
+}
+
+void obj_in_child(void *ctx)
+{
+	const struct obj_pool *obj = ctx;
+	int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (obj->fd < 0 ? MAP_ANONYMOUS : 0);
+
+	/* libpmemobj has closed the file that it locked: its mapping has the lock */
+	(void)mmap(obj->region.base, obj->region.bytes, PROT_READ | PROT_WRITE, flags, obj->fd, 0);
 }
 
 /* ---- create ---------------------------------------------------------------------------------- */

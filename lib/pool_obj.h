@@ -42,6 +42,9 @@ void obj_close(struct obj_pool *obj);
  * Returns 0; PMPT_E_NO_FRAMES (the file is full); -ENOSPC (the file system is); PMPT_E_CORRUPT
  * (the superblock names what is no object). */
 int obj_extent_take(void *ctx, uint64_t index, uint64_t *off, uint64_t *bytes);
+/* In a child of fork(): the pool's memory becomes a private copy of the file, of a set zeros, so that the
+ * parent alone has its lock.  ctx: struct obj_pool. */
+void obj_in_child(void *ctx);
 
 /* In fd, a copy of a single file: the same blocks exist, those of its first n_extents extents.
  * Returns 0; -ENOSPC ... */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pool_open -- the public create, open and close: a pool_obj with the core over it. */
+#include <sys/stat.h>
 #include <time.h>
 
 #include "error.h"
@@ -105,6 +106,7 @@ static int open_core(const char *path, unsigned flags, const struct obj_pool *op
 	*obj = *opened;
 	pool->medium = obj->medium;
 	pool->take_extent = obj_extent_take;
+	pool->in_child = obj_in_child;
 	pool->ctx = obj;
 	pool->ctx_bytes = sizeof(*obj);
 	pool->recovery.open_ns = now_ns() - start;
@@ -145,6 +147,36 @@ int pmpt_create(const char *path, const struct pmpt_config *config, pmpt_pool **
 	return rc;
 }
 
+struct same_file {
+	struct stat st;
+	bool found;
+};
+
+static void same_file_look(struct pmpt_pool *pool, void *ctx)
+{
+	const struct obj_pool *obj = pool->ctx;
+	struct same_file *same = ctx;
+	struct stat st;
+
+	same->found |= forked(pool) && pool->ctx_bytes && obj->fd >= 0 && !fstat(obj->fd, &st) &&
+		       st.st_dev == same->st.st_dev && st.st_ino == same->st.st_ino;
+}
+
+/* libpmemobj, which knows nothing of fork(), takes a pool that the parent had open as open in the child. */
+static int parent_had_it(const char *path, int rc)
+{
+	struct same_file same = { .found = false };
+
+	if (rc == PMPT_E_IN_USE || stat(path, &same.st))
+		return rc;
+	pools_each(same_file_look, &same);
+	return same.found ? error_set(PMPT_E_FORKED,
+				      "%s: the parent process had it open before fork(): only "
+				      "another program can open it here (exec)",
+				      path)
+			  : rc;
+}
+
 int pmpt_open(const char *path, unsigned flags, pmpt_pool **pool)
 {
 	uint64_t start = now_ns();
@@ -162,7 +194,7 @@ int pmpt_open(const char *path, unsigned flags, pmpt_pool **pool)
 	rc = obj_open(path, &obj);
 	low_fds_release(&low);
 	if (rc)
-		return rc;
+		return parent_had_it(path, rc);
 	rc = open_core(path, flags, &obj, start, pool);
 	if (rc)
 		obj_close(&obj);

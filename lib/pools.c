@@ -2,7 +2,9 @@
 /* pools -- see pools.h.  After fork() the child's handles are dead: every pool and open space is
  * marked, so that a reader needs no extra look.
  *
- * FORK		liburcu holds its locks over the fork and forgets, in the child, the readers that
+ * FORK		A pool's lock lasts as long as the file that has it is open or mapped in any process: in
+ *		the child it is not.
+ *		liburcu holds its locks over the fork and forgets, in the child, the readers that
  *		are not there any more: a pool of the child's own would else wait for them for ever.
  *		Its functions do not nest, and a program that uses liburcu's same flavour may call
  *		them too.  Two things keep the peace: the handlers are installed when the library
@@ -73,6 +75,9 @@ static void in_child(void)
 			atomic_store(&pool->space[i]->slow, true);
 			pwc_end(&pool->space[i]->pwc);
 		}
+		swap_file_close(&pool->swap.file);
+		if (pool->in_child)
+			pool->in_child(pool->ctx);
 	}
 	pthread_mutex_unlock(&lock);
 	if (rcu)
