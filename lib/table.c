@@ -137,78 +137,6 @@ static int own_child(struct pmpt_tx *tx, uint64_t entry)
 	return !rc && tx->n_own > owned ? table_check(tx, entry_pfn(entry)) : rc;
 }
 
-#define UNEVEN 8 /* so many steps between the counts of a huge page's frames: as many log lines */
-
-/* The counts of a huge page's frames differ from neighbour to neighbour: relatives have copied pages of it. */
-static bool leaf_uneven(const struct pmpt_tx *tx, uint64_t entry, unsigned level)
-{
-	uint64_t pfn = entry_pfn(entry);
-	unsigned steps = 0;
-
-	for (uint64_t i = 0; i < level_bytes(level) >> FRAME_SHIFT && steps <= UNEVEN;
-	     i += GROUP_FRAMES) {
-		const struct group *g = frames_group(&tx->pool->frames, pfn + i);
-
-		for (unsigned k = 1; g && k < g->n_frames; k++)
-			steps += word_load(&g->desc[k]) != word_load(&g->desc[k - 1]);
-	}
-	return steps > UNEVEN;
-}
-
-/* A table of a huge leaf's parts, which has a reference of each frame in place of the leaf [F4]. */
-static int leaf_split(struct pmpt_tx *tx, uint64_t entry, unsigned level, uint64_t *link)
-{
-	uint64_t part[FRAME_WORDS],
-		pfn = 0, stride = entry_is_reservation(entry) ? 0 : level_bytes(level - 1);
-	int rc = tx_fresh_table(tx, true, &pfn);
-
-	part[0] = level == 2 ? entry & ~ENTRY_PS : entry;
-	for (unsigned i = 1; i < FRAME_WORDS; i++)
-		part[i] = part[i - 1] + stride;
-	if (!rc)
-		rc = tx_set_entries(tx, pfn, 0, FRAME_WORDS, part);
-	*link = pfn << FRAME_SHIFT | ENTRY_LINK;
-	return rc;
-}
-
-/* Huge pages with uneven counts are not counted up frame by frame, which could be more than the log
- * takes: they become tables, and those are shared. */
-static int uneven_split(struct pmpt_tx *tx, uint64_t *entry, unsigned level)
-{
-	int rc = 0;
-
-	for (unsigned i = 0; i < FRAME_WORDS && (level == 2 || level == 3) && !rc; i++) {
-		if (entry_is_page(entry[i], level) && !(entry[i] & ENTRY_EXT) &&
-		    entry[i] & ENTRY_P && leaf_uneven(tx, entry[i], level))
-			rc = leaf_split(tx, entry[i], level, &entry[i]);
-	}
-	return rc;
-}
-
-int table_copy(struct pmpt_tx *tx, uint64_t pfn, unsigned level, uint64_t *copy)
-{
-	uint64_t entry[FRAME_WORDS], shared[FRAME_WORDS];
-	unsigned used = 0;
-	int rc;
-
-	tx_entries(tx, pfn, 0, FRAME_WORDS, entry);
-	rc = uneven_split(tx, entry, level);
-	if (rc)
-		return rc;
-	for (unsigned i = 0; i < FRAME_WORDS; i++) {
-		shared[i] = rule_on(RULE_F6_SHARE) ? entry_share(entry[i]) : entry[i];
-		used += entry[i] != 0;
-	}
-	rc = tx_fresh_table(tx, used > FRAME_WORDS / 2, copy);
-	if (!rc)
-		rc = tx_set_entries(tx, *copy, 0, FRAME_WORDS, shared);
-	if (!rc)
-		rc = tx_copied(tx, pfn);
-	if (!rc)
-		rc = tx_set_entries(tx, pfn, 0, FRAME_WORDS, shared);
-	return rc ? rc : entries_count(tx, entry, FRAME_WORDS, level, 1);
-}
-
 /* The owned path ends at a COW link: what it links becomes this space's alone. */
 static int unshare_link(struct pmpt_tx *tx, const struct path *p)
 {
@@ -603,12 +531,4 @@ int table_drop_empty(struct pmpt_tx *tx, const struct path *end)
 			rc = table_set(tx, &p, 0);
 	}
 	return rc;
-}
-
-int table_split(struct pmpt_tx *tx, const struct path *p)
-{
-	uint64_t link = 0;
-	int rc = leaf_split(tx, table_entry(tx, p), p->level, &link);
-
-	return rc ? rc : table_set(tx, p, link);
 }

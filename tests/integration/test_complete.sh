@@ -43,6 +43,7 @@ for file in lib/*.c recovery/*.c; do
 	check_map | check_tree) name=check ;;
 	check_policy) name=policy ;;
 	relate) name=fork ;;
+	table_copy) name=fork_huge ;; # and test_fork
 	leaf) name=entry ;; # and table.h's above_add()
 	tx_frames) name=tx ;;
 	frame_wait) name=frame ;;

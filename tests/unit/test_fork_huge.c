@@ -137,11 +137,53 @@ static void test_uneven(void **state)
 	assert_int_equal(byte, '4');
 }
 
+#define FEW_LINES 64u /* of a half of the log */
+#define FEW_PAGES 8u  /* huge ones, in one table */
+
+static int setup_few_lines(void **state)
+{
+	(void)state;
+	core_make(&c, (FEW_PAGES + 2) * 512, FEW_LINES, 4096);
+	child = NULL;
+	return 0;
+}
+
+/* Relatives have copied only a few parts of each huge page, but of so many that one more for all their
+ * frames would not fit in the log: each of the family can write all the same. */
+static void test_uneven_few(void **state)
+{
+	uint64_t pfn;
+
+	(void)state;
+	ok(pmpt_map(NULL, c.space, P1G, FEW_PAGES, PMPT_PFN_ALLOC, RW | PMPT_2M));
+	pfn = frame_at(c.space, P1G);
+	ok(pmpt_space_fork(c.space, "first", 0, NULL));
+	ok(pmpt_space_open(c.pool, "first", &child));
+	for (unsigned i = 0; i < FEW_PAGES; i++)
+		for (unsigned k = 100; k <= 400; k += 100)
+			ok(pmpt_write(NULL, child, P1G + i * P2M + k * P4K, "1", 1));
+	pmpt_space_close(child);
+	ok(pmpt_space_fork(c.space, "child", 0, &child));
+	core_verify(&c);
+	ok(pmpt_write(NULL, child, P1G + P4K, "2", 1));
+	ok(pmpt_write(NULL, c.space, P1G + 2 * P4K, "3", 1));
+	core_verify(&c);
+	assert_int_equal(frame_at(child, P1G + 100 * P4K), pfn + 100);
+	assert_int_equal(frame_at(c.space, P1G + 7 * P2M + 400 * P4K), pfn + 7 * 512 + 400);
+	pmpt_space_close(child);
+	child = NULL;
+	ok(pmpt_space_delete(c.pool, "first"));
+	ok(pmpt_space_delete(c.pool, "child"));
+	core_verify(&c);
+	assert_int_equal(core_stats(&c).frames_data, FEW_PAGES * 512);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_huge, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_uneven, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_uneven_few, setup_few_lines, teardown),
 	};
 
 	return cmocka_run_group_tests_name("fork_huge", tests, NULL, NULL);
