@@ -120,6 +120,7 @@ static void pool_free(struct pmpt_pool *pool)
 		if (atomic_load(&pool->tx[i]))
 			tx_free(atomic_load(&pool->tx[i]));
 	}
+	mem_free(&pool->mem, pool->spare, sizeof(*pool->spare));
 	mem_free(&pool->mem, pool->space, pool->sb->n_spaces * sizeof(struct pmpt_space *));
 	if (pool->ctx_bytes)
 		mem_free(&pool->mem, pool->ctx, pool->ctx_bytes);

@@ -67,6 +67,7 @@ struct pmpt_pool {
 	enum pmpt_medium medium;
 	pthread_mutex_t names, grow;
 	struct pmpt_space **space; /* by record; NULL: not open */
+	struct pmpt_space *spare;  /* the memory of one that was closed, or NULL */
 	_Atomic bool unfreed;      /* a delete has left a rest that a later call may free */
 	_Atomic(struct pmpt_tx *) tx[TX_SLOTS];
 	_Atomic unsigned ending; /* threads that end and abort what they have open */

@@ -165,6 +165,20 @@ void pwc_share(struct pwc *c)
 	unlock(c);
 }
 
+bool pwc_renew(struct pwc *c)
+{
+	if (__builtin_popcountll(c->blocks) > 4)
+		return false;
+	for (uint64_t i = 0; i < PWC_SLOTS; i += PWC_BLOCK)
+		empty(c, i, PWC_BLOCK);
+	for (unsigned i = 0; i < PWC_BLOCKS; i++)
+		atomic_init(&c->block[i], 0);
+	atomic_init(&c->lock, 0);
+	atomic_init(&c->gen, 1);
+	c->stopped = 0;
+	return true;
+}
+
 void pwc_end(struct pwc *c)
 {
 	stop(c, 0, VA_END);

@@ -78,6 +78,8 @@ void pwc_stop(struct pwc *c, uint64_t va, uint64_t len_bytes);
 void pwc_go(struct pwc *c);
 /* No table is known to be the space's alone any more; while it is stopped. */
 void pwc_share(struct pwc *c);
+/* As new.  False: so much of it was used that a new one costs less; it is not to be used any more. */
+bool pwc_renew(struct pwc *c);
 /* For good, in a forked child: whoever held the lock is not there. */
 void pwc_end(struct pwc *c);
 

@@ -153,10 +153,17 @@ static int handle_open_in(struct pmpt_pool *pool, uint32_t i, struct pmpt_space 
 	return 0;
 }
 
+/* One that was closed, or a new one.  pool.names is held, here and where it is freed. */
 static struct pmpt_space *handle_make(struct pmpt_pool *pool)
 {
-	struct pmpt_space *space = mem_zalloc(&pool->mem, sizeof(*space));
+	struct pmpt_space *space = pool->spare;
 
+	pool->spare = NULL;
+	if (space) {
+		memset(space, 0, offsetof(struct pmpt_space, pwc));
+		return space;
+	}
+	space = mem_zalloc(&pool->mem, sizeof(*space));
 	if (space)
 		pwc_init(&space->pwc);
 	else
@@ -164,9 +171,13 @@ static struct pmpt_space *handle_make(struct pmpt_pool *pool)
 	return space;
 }
 
+/* The next to be opened gets it: its cache is large, and memory from the kernel costs as much as a fork. */
 static void handle_free(struct pmpt_pool *pool, struct pmpt_space *space)
 {
-	mem_free(&pool->mem, space, sizeof(*space));
+	if (space && !pool->spare && pwc_renew(&space->pwc))
+		pool->spare = space;
+	else
+		mem_free(&pool->mem, space, sizeof(*space));
 }
 
 int handle_open(struct pmpt_pool *pool, uint32_t i, pmpt_space **out)
@@ -289,15 +300,15 @@ static int create_call(struct pmpt_tx *tx, const void *args)
 
 static int record_try(struct pmpt_pool *pool, tx_fn *fn, struct record_args *a, pmpt_space **space)
 {
-	struct pmpt_space *made = handle_make(pool); /* first: once the space is there, nothing may
-						      * fail */
+	struct pmpt_space *made;
 	uint32_t i = 0;
 	int rc = 0;
 
-	if (!made)
-		return -ENOMEM;
 	pthread_mutex_lock(&pool->names);
-	if (record_find(pool, a->name, a->flags) < pool->sb->n_spaces) {
+	made = handle_make(pool); /* first: once the space is there, nothing may fail */
+	if (!made) {
+		rc = -ENOMEM;
+	} else if (record_find(pool, a->name, a->flags) < pool->sb->n_spaces) {
 		rc = error_set(PMPT_E_EXISTS, "a %s '%s' exists", record_kind(a->flags), a->name);
 	} else {
 		while (i < pool->sb->n_spaces && record_state(record_at(pool, i)) != SPACE_FREE)
@@ -313,8 +324,8 @@ static int record_try(struct pmpt_pool *pool, tx_fn *fn, struct record_args *a, 
 		rc = pmpt_commit(a->tx, NULL);
 	if (!rc && space)
 		rc = handle_open_in(pool, i, &made, space);
-	pthread_mutex_unlock(&pool->names);
 	handle_free(pool, made);
+	pthread_mutex_unlock(&pool->names);
 	return rc;
 }
 
