@@ -176,7 +176,7 @@ void row_beside(const struct base *bases)
 	for (int i = 0; i < KINDS * WHERES; i++) {
 		r[i].base = base[i / WHERES];
 		r[i].c = reader[i / WHERES];
-		r[i].where = i % WHERES;
+		r[i].where = (enum where)(i % WHERES);
 		c[i] = (struct contestant){ read_slice, &r[i], { 0 } };
 	}
 	alternate(c, KINDS * WHERES);

@@ -64,7 +64,6 @@ struct work {
 /* Start the workers, and look after them until all points are explored or given up. */
 void watch(struct work *work);
 /* A failure at the point of that index; f and its decisions d are copied. */
-void found_add(struct work *work, size_t index, const struct failure *f,
-	       const struct decision *d);
+void found_add(struct work *work, size_t index, const struct failure *f, const struct decision *d);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_swap -- swap: pages in a file instead of frames. */
+#include <unistd.h>
+
 #include "tool.h"
 
 #define HALF (1ull << (PMPT_VA_BITS - 1)) /* bytes of each half of an address space */
@@ -33,8 +35,9 @@ static int off(pmpt_pool *pool, char **argv, bool json)
 	if (json)
 		return json_put(stdout, json_pack("{s:s,s:I}", "done", "off", "pages",
 						  (json_int_t)before.used));
-	printf("brought %s back, removed swap file %s\n", counted(before.used, "page"),
-	       before.path);
+	/* one that was lost, or was another pool's, is not touched */
+	printf("brought %s back, %s swap file %s\n", counted(before.used, "page"),
+	       access(before.path, F_OK) ? "removed" : "left", before.path);
 	return EXIT_OK;
 }
 

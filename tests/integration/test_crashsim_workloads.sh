@@ -22,11 +22,11 @@ field() {
 if [ "${1-}" = all ]; then
 	long=none
 	page_long='limit_beside|one_lane|runs|huge'
-	least='113, 18060, 166000, 1550000'
+	least='114, 18900, 180000, 1900000'
 else
 	long='demand|fork_(beside|both|bulk|chain|child|delete|move|parent|parts|tree)|huge|limit_beside|one_lane|policy_move|runs|sql_vacuum|swap_(beside|delete|fork)|write_spaces'
 	page_long="$long|sql_.*"
-	least='92, 7550, 46500, 330000'
+	least='93, 7550, 46500, 330000'
 fi
 # The workloads but those that match.
 but() { "$crashsim" list | awk -v long="^($1)\$" '$1 !~ long { print $1 }'; }
